@@ -1,0 +1,1 @@
+"""plan, provision, verify and uninstall: readings of one list of resources."""

@@ -1,0 +1,114 @@
+"""From a declaration to a plan. Nothing here changes the host."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from nixadmin.engine.change import Change
+from nixadmin.engine.receipt import Receipt
+from nixadmin.engine.resource import Resource
+from nixadmin.errors import ConflictError
+from nixadmin.host import Host
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A subject and what it should become; `undoing` when that is what it was before nixadmin came."""
+
+    subject: Resource
+    after: Resource | None
+    undoing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A subject that cannot become its goal without treading on somebody's toes."""
+
+    goal: Goal
+    error: ConflictError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What it takes to bring the host to the declaration. An empty plan is a verified host."""
+
+    declared: tuple[Resource, ...]
+    changes: tuple[Change, ...]
+    conflicts: tuple[Conflict, ...]
+    settled: tuple[Goal, ...] = field(repr=False)
+    kept: tuple[Resource, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not self.changes and not self.conflicts
+
+
+def goals(declared: Sequence[Resource], receipt: Receipt) -> Iterator[Goal]:
+    """Each subject and what it should become.
+
+    First what is declared. Then what the receipt knows and nobody declares any more goes back to what it was,
+    last first. Declaring nothing is therefore uninstalling.
+    """
+    for resource in declared:
+        yield Goal(resource, resource)
+    wanted = {resource.id for resource in declared}
+    for entry in reversed(receipt.entries.values()):
+        if entry.after.id not in wanted:
+            yield Goal(entry.after, entry.before, undoing=True)
+
+
+def consider(goal: Goal, receipt: Receipt, host: Host, *, take_over: bool = False) -> Change:
+    """Look at the host and say what one goal needs.
+
+    Raises ConflictError when a person's work stands in the way and nobody said to take it over.
+    """
+    before = goal.subject.observe(host)
+    entry = receipt.entries.get(goal.subject.id)
+    if entry and entry.done and before not in (None, entry.after, entry.before, goal.after):
+        assert before is not None
+        if before.edited(entry.after) and not take_over:
+            raise ConflictError(
+                f"{goal.subject.id} was edited after nixadmin made it; it is left as it is",
+                "keep your edit elsewhere, or let nixadmin replace it with --take-over (a backup is kept)",
+            )
+    return Change(goal.subject, before, goal.after, goal.undoing)
+
+
+def plan(
+    declared: Sequence[Resource], receipt: Receipt, host: Host, *, purge: bool = True, take_over: bool = False
+) -> Plan:
+    """Every change that brings the host to the declaration; see `plan_goals`."""
+    return plan_goals(goals(declared, receipt), receipt, host, purge=purge, take_over=take_over)
+
+
+def plan_goals(
+    wanted: Iterable[Goal], receipt: Receipt, host: Host, *, purge: bool = True, take_over: bool = False
+) -> Plan:
+    """Every change the goals need, with every conflict, before the first step is taken.
+
+    Without `purge`, what holds people's data is not undone but kept.
+    """
+    wanted = tuple(wanted)
+    changes: list[Change] = []
+    conflicts: list[Conflict] = []
+    settled: list[Goal] = []
+    kept: list[Resource] = []
+    touched: set[str] = set()
+    for goal in wanted:
+        if goal.undoing and goal.subject.holds_data and not purge:
+            kept.append(goal.subject)
+            continue
+        try:
+            change = consider(goal, receipt, host, take_over=take_over)
+            if change.before is not None and goal.subject.follows & touched:
+                change = Change(goal.subject, change.before.stale(host), goal.after, goal.undoing)
+            change.steps()
+        except ConflictError as conflict:
+            conflicts.append(Conflict(goal, conflict))
+            continue
+        if change.needed:
+            changes.append(change)
+            touched.add(goal.subject.id)
+        else:
+            settled.append(goal)
+    declared = tuple(goal.subject for goal in wanted if not goal.undoing)
+    return Plan(declared, tuple(changes), tuple(conflicts), tuple(settled), tuple(kept))

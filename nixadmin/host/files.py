@@ -1,0 +1,315 @@
+"""Files of the host, reached so that no other user can lead us astray.
+
+Every path is walked from the root one component at a time with directory descriptors. A symbolic link on the
+way is followed only when nobody but root could have put it there; the last component is never followed.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nixadmin.errors import ConflictError, NixadminError
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_WALK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_LINKS = 40  # as the kernel has it: path_resolution(7)
+
+Kind = Literal["directory", "file", "link", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inode:
+    """What lstat(2) tells. `mode` holds the permission bits only; `target` is a link's text."""
+
+    kind: Kind
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    links: int
+    device: int
+    target: str | None = None
+
+
+class Files:
+    """The files below `root`, by the paths that they have on the host."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def inode(self, path: Path) -> Inode | None:
+        """What is at `path` itself (a link is not followed), or None."""
+        try:
+            with self._parent(path) as (parent, name):
+                return _inode(os.lstat(name, dir_fd=parent), parent, name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read(self, path: Path) -> bytes:
+        """The content of a regular file. Raises FileNotFoundError, PermissionError."""
+        with self._parent(path) as (parent, name):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConflictError(f"{path} is not a regular file", f"move {path} away")
+            return file.read()
+
+    def names(self, path: Path) -> list[str]:
+        """The names in a directory, sorted; empty when there is none."""
+        try:
+            with self._directory(path) as descriptor:
+                return sorted(os.listdir(descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def make_directory(self, path: Path, mode: int, uid: int, gid: int) -> None:
+        """Make a directory that nobody else can enter before it has its owner and mode."""
+        with self._parent(path) as (parent, name), _told(f"make {path}"):
+            try:
+                os.mkdir(name, 0o700, dir_fd=parent)
+            except FileExistsError:
+                pass  # a run that was killed has made it: it is opened, and so proved to be a directory, below
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+            try:
+                _own(descriptor, mode, uid, gid)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.fsync(parent)
+
+    def set_mode(self, path: Path, mode: int, uid: int, gid: int) -> None:
+        """Give owner, group and mode to a file or directory. Raises ConflictError on anything else."""
+        with self._parent(path) as (parent, name), _told(f"change {path}"):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+            try:
+                found = os.fstat(descriptor)
+                if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+                    raise ConflictError(f"{path} has {found.st_nlink} names", "remove the other hard links to it")
+                if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+                    raise ConflictError(f"{path} is neither a file nor a directory", f"move {path} away")
+                _own(descriptor, mode, uid, gid)
+            finally:
+                os.close(descriptor)
+
+    def write(
+        self, path: Path, content: bytes, mode: int, uid: int, gid: int, mtime_ns: int | None = None
+    ) -> None:
+        """Replace a file as a whole: written beside it, synced, then renamed over it."""
+        with self._parent(path) as (parent, name), _told(f"write {path}"):
+            scratch = f".{name}.nixadmin-new"
+            _unlink(scratch, parent)  # left by a run that was killed
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(scratch, flags, 0o600, dir_fd=parent)
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    _own(descriptor, mode, uid, gid)
+                    if mtime_ns is not None:
+                        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+                    os.fsync(descriptor)
+                os.rename(scratch, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except BaseException:
+                _unlink(scratch, parent)
+                raise
+            os.fsync(parent)
+
+    def link(self, path: Path, target: str) -> None:
+        """Make a symbolic link, in place of another link but of nothing else."""
+        with self._parent(path) as (parent, name), _told(f"link {path}"):
+            found = _lstat(name, parent)
+            if found is not None and not stat.S_ISLNK(found.st_mode):
+                raise ConflictError(f"{path} is not a link", f"move {path} away")
+            scratch = f".{name}.nixadmin-new"
+            _unlink(scratch, parent)
+            os.symlink(target, scratch, dir_fd=parent)
+            os.rename(scratch, name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, a link or an empty directory; what is not there needs no removing."""
+        try:
+            with self._parent(path) as (parent, name), _told(f"remove {path}"):
+                found = _lstat(name, parent)
+                if found is None:
+                    return
+                if stat.S_ISDIR(found.st_mode):
+                    _remove_directory(parent, name, path)
+                else:
+                    os.unlink(name, dir_fd=parent)
+                os.fsync(parent)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove `path` and all below it, following no link. Raises ConflictError at a mount below it."""
+        try:
+            with self._parent(path) as (parent, name), _told(f"remove {path}"):
+                found = _lstat(name, parent)
+                if found is None:
+                    return
+                if os.stat(parent).st_dev == found.st_dev:
+                    _remove_tree(parent, name, found.st_dev, path)
+                else:  # a mount point stays and is emptied
+                    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+                    try:
+                        for child in os.listdir(descriptor):
+                            _remove_tree(descriptor, child, found.st_dev, path / child)
+                    finally:
+                        os.close(descriptor)
+                os.fsync(parent)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    @contextmanager
+    def _directory(self, path: Path) -> Iterator[int]:
+        with self._parent(path / "x") as (descriptor, _name):
+            yield descriptor
+
+    @contextmanager
+    def _parent(self, path: Path) -> Iterator[tuple[int, str]]:
+        """The descriptor of the directory that holds `path`, readable, and the last name."""
+        if not path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"not an absolute, normal path: {path}")
+        *way, name = path.parts[1:]
+        descriptor = self._walk(way, path)
+        try:
+            yield descriptor, name
+        finally:
+            os.close(descriptor)
+
+    def _walk(self, way: list[str], path: Path) -> int:
+        left, links = list(way), 0
+        chain = [os.open(self.root, _DIRECTORY)]
+        try:
+            while left:
+                name = left.pop(0)
+                if name == "..":
+                    if len(chain) > 1:
+                        os.close(chain.pop())
+                    continue
+                step = os.open(name, _WALK, dir_fd=chain[-1])
+                try:
+                    found = os.fstat(step)
+                    if stat.S_ISLNK(found.st_mode):
+                        links += 1
+                        if links > _MOST_LINKS:
+                            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+                        target = self._trusted_target(chain[-1], name, found, path)
+                        if target.startswith("/"):
+                            while len(chain) > 1:
+                                os.close(chain.pop())
+                        left[:0] = [part for part in target.split("/") if part not in ("", ".")]
+                    else:
+                        chain.append(os.open(name, _DIRECTORY, dir_fd=chain[-1]))
+                finally:
+                    os.close(step)
+            return os.dup(chain[-1])
+        finally:
+            for descriptor in chain:
+                os.close(descriptor)
+
+    def _trusted_target(self, parent: int, name: str, link: os.stat_result, path: Path) -> str:
+        holder = os.fstat(parent)
+        ours = {0, os.geteuid()}
+        others_write = holder.st_mode & 0o022 and not holder.st_mode & stat.S_ISVTX
+        if link.st_uid not in ours or holder.st_uid not in ours or others_write:
+            raise ConflictError(
+                f"{path} leads over the link {name}, which belongs to uid {link.st_uid}",
+                "somebody may have planted it: replace it with a directory of root",
+            )
+        return os.readlink(name, dir_fd=parent)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn the system's refusal into an error for people."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as e:
+        hint = {
+            errno.ENOSPC: "free some space, then run this again",
+            errno.EDQUOT: "the quota is used up: free some space, then run this again",
+            errno.EROFS: "the file system is read-only: mount it writable",
+            errno.EACCES: "run this as root",
+            errno.EPERM: "run this as root; if you are, look for an immutable flag (lsattr) or a security module",
+        }.get(e.errno or 0)
+        raise NixadminError(f"cannot {what}: {e.strerror}", hint) from e
+
+
+def _inode(found: os.stat_result, parent: int, name: str) -> Inode:
+    kinds: dict[int, Kind] = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
+    kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
+    return Inode(
+        kind=kind,
+        mode=stat.S_IMODE(found.st_mode),
+        uid=found.st_uid,
+        gid=found.st_gid,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        links=found.st_nlink,
+        device=found.st_dev,
+        target=os.readlink(name, dir_fd=parent) if kind == "link" else None,
+    )
+
+
+def _lstat(name: str, parent: int) -> os.stat_result | None:
+    try:
+        return os.lstat(name, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+
+
+def _own(descriptor: int, mode: int, uid: int, gid: int) -> None:
+    # chown clears the set-id bits, so the mode comes last.
+    found = os.fstat(descriptor)
+    if (found.st_uid, found.st_gid) != (uid, gid):
+        os.fchown(descriptor, uid, gid)
+    os.fchmod(descriptor, mode)
+
+
+def _remove_directory(parent: int, name: str, path: Path) -> None:
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError as e:
+        if e.errno not in (errno.ENOTEMPTY, errno.EBUSY):
+            raise
+        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        try:
+            names = sorted(os.listdir(descriptor))
+        finally:
+            os.close(descriptor)
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        what = f"still holds {', '.join(names[:3])}{more}" if names else "is a mount point"
+        raise ConflictError(f"{path} {what}", f"see whether anybody needs it: ls -la {path}") from e
+
+
+def _unlink(name: str, parent: int) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+
+
+def _remove_tree(parent: int, name: str, device: int, path: Path) -> None:
+    found = os.lstat(name, dir_fd=parent)
+    if not stat.S_ISDIR(found.st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    if found.st_dev != device:
+        raise ConflictError(f"{path} is a mount point", f"umount {path}, then run this again")
+    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        for child in os.listdir(descriptor):
+            _remove_tree(descriptor, child, device, path / child)
+    finally:
+        os.close(descriptor)
+    os.rmdir(name, dir_fd=parent)
