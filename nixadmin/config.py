@@ -6,13 +6,14 @@ From a field come its default, its type, its flag (`--build-users`), its environ
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 FILE = Path("/etc/nixadmin.toml")
 
-MOST_BUILD_USERS = 1000
+MOST_BUILD_USERS = 999
+NIX_WORDS = ("auto", "existing", "distro")
 
 
 def _one_line(value: str) -> str:
@@ -72,7 +73,7 @@ class Config(BaseModel):
     allowed_users: tuple[Line, ...] | None = Field(None, description="users, or @groups, who may use the daemon")
     setting: dict[str, Line] = Field({}, description="any other setting of nix.conf, as NAME=VALUE")
     secret_setting: dict[str, SecretStr] = Field(
-        {}, description="a setting that only root may read (access-tokens, say), as NAME=VALUE"
+        {}, description="a setting that only root may read (access-tokens, say), as NAME=@FILE"
     )
 
     sandbox_shell: Line = Field("auto", description="/bin/sh of the build sandbox: auto, or a static shell's path")
@@ -87,16 +88,11 @@ class Config(BaseModel):
         "https://nixos.org/channels/nixpkgs-unstable", description="root's nixpkgs channel, by URL, or none"
     )
 
-    @field_validator("setting", "secret_setting", mode="before")
+    @field_validator("nix")
     @classmethod
-    def _assignments(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic's signature
-        if not isinstance(value, list | tuple):
-            return value
-        pairs = [str(item).partition("=") for item in value]
-        for name, equals, _ in pairs:
-            if not equals or not name.strip():
-                raise ValueError(f"`{name}` is not NAME=VALUE")
-        return {name.strip(): rest.strip() for name, _, rest in pairs}
+    def _absolute_path(cls, value: str) -> str:
+        # It is remembered, and the next run may be started elsewhere.
+        return value if value in NIX_WORDS or "://" in value else str(Path(value).absolute())
 
     @field_validator("secret_setting", mode="after")
     @classmethod

@@ -6,7 +6,6 @@ start another.
 """
 
 import re
-import shlex
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +46,9 @@ def systemd(value: object) -> str:
 
 
 def shell(value: object) -> str:
-    """`value` as one word of a POSIX shell script."""
-    return shlex.quote(_line(value, "a shell script"))
+    """`value` as one word of a shell script, always in quotes: zsh expands even a bare `=0`."""
+    quoted = _line(value, "a shell script").replace("'", "'\"'\"'")
+    return f"'{quoted}'"
 
 
 def default_file(value: object) -> str:

@@ -78,7 +78,7 @@ def test_no_verb_at_all_shows_the_help() -> None:
         ("--build-users 3 plan", "there is no option --build-users before", "nixadmin VERB"),
         ("plan --gid", "--gid: expected one argument", "nixadmin plan --help"),
         ("plan --build-users 0", "--build-users: 0 must be at least 1", "how many build users"),
-        ("plan --build-users 5000", "--build-users: 5000 must be at most 1000", "how many build users"),
+        ("plan --build-users 5000", "--build-users: 5000 must be at most 999", "how many build users"),
         ("plan --root /nowhere", "--root /nowhere: there is no such directory", "mkdir"),
         ("--root /nowhere plan", "--root /nowhere: there is no such directory", "mkdir"),
         ("plan --config /nowhere", "cannot read /nowhere", "may read"),

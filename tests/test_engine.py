@@ -178,7 +178,7 @@ def _without_dates(tree: dict[str, tuple[object, ...]]) -> dict[str, tuple[objec
 
 
 def test_the_receipt_is_written_before_the_first_step(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    def looks(step: MakeDirectory, host: Host) -> None:
+    def looks(_step: MakeDirectory, host: Host) -> None:
         entries = Receipt.load(host).entries
         assert set(entries) == {resource.id for resource in ALL}
         assert not any(entry.done for entry in entries.values())

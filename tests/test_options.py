@@ -1,5 +1,6 @@
 """Flags, variables and the file become one Config, or a UsageError that says where a wrong value came from."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from nixadmin.cli import fields, options
 from nixadmin.cli.parser import parse, verbs_of, whole
-from nixadmin.config import Config
+from nixadmin.config import FILE, Config
+from nixadmin.engine import receipt
 from nixadmin.errors import UsageError
 from nixadmin.host import Host
 
@@ -87,7 +89,7 @@ def test_another_file_by_flag_or_variable(tmp_path: Path) -> None:
     ("flags", "said"),
     [
         (["--build-users", "0"], "--build-users: 0 must be at least 1"),
-        (["--build-users", "5000"], "--build-users: 5000 must be at most 1000"),
+        (["--build-users", "5000"], "--build-users: 5000 must be at most 999"),
         (["--build-users", "-3"], "--build-users: -3 must be at least 1"),
         (["--build-users", "three"], "--build-users: three must be a whole number"),
         (["--build-users", ""], "--build-users:  must be a whole number"),
@@ -231,8 +233,35 @@ def test_every_field_is_an_option_wherever_the_configuration_counts() -> None:
     assert all(field.description for field in Config.model_fields.values())
 
 
-def test_the_flags_of_a_run_are_remarked_on() -> None:
-    assert options.to_be_kept(parse(["provision"])) == []
-    (remark,) = options.to_be_kept(parse(["provision", "--gid", "5", "--build-users", "3"]))
-    assert "--gid, --build-users" in remark or "--build-users, --gid" in remark
-    assert "/etc/nixadmin.toml" in remark
+def test_what_flags_and_variables_wish_for_is_remembered(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    (tmp_path / "var/lib").mkdir(parents=True)
+    secret = tmp_path / "token"
+    secret.write_text("t0ken")
+    secret.chmod(0o600)
+    first = parse(["provision", "--gid", "5", "--setting", "cores=2", "--secret-setting", f"access-tokens=@{secret}"])
+    config = options.read(first, host, {"NIXADMIN_BUILD_USERS": "3"})
+    wished = options.wishes(first, host, config, {"NIXADMIN_BUILD_USERS": "3"})
+    assert wished == {
+        "gid": 5,
+        "build-users": 3,
+        "setting": {"cores": "2"},
+        "secret-setting": {"access-tokens": "t0ken"},
+    }
+    path = host.at(receipt.PATH)
+    path.parent.mkdir()
+    path.write_text(json.dumps({"version": 1, "wishes": wished, "entries": {}}))
+    again = parse(["verify", "--gid", "6", "--setting", "max-jobs=1"])
+    later = options.read(again, host, {})
+    assert (later.gid, later.build_users, later.setting) == (6, 3, {"cores": "2", "max-jobs": "1"})
+    assert later.secret_setting["access-tokens"].get_secret_value() == "t0ken"
+    assert options.wishes(again, host, later, {})["setting"] == {"cores": "2", "max-jobs": "1"}
+    assert "t0ken" not in repr(later)
+
+
+def test_the_file_goes_before_what_is_remembered(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    for path, text in ((FILE, "build-users = 4\n"), (receipt.PATH, '{"version": 1, "wishes": {"build-users": 3}}')):
+        host.at(path).parent.mkdir(parents=True)
+        host.at(path).write_text(text)
+    assert options.read(parse(["verify"]), host, {}).build_users == 4

@@ -7,6 +7,7 @@ from pathlib import Path
 from nixadmin.bundle import archive, certificates, selfcontained, shell, storenix
 from nixadmin.bundle.source import Source, find
 from nixadmin.bundle.staging import Staging
+from nixadmin.host.compress import check_suffix
 from nixadmin.nix.store_path import StorePath
 
 __all__ = ["Bundle", "Source", "find", "make_bundle"]
@@ -32,32 +33,31 @@ def make_bundle(
     certificate_file: Path | None = None,
     bash: Path | None = None,
 ) -> Bundle:
-    """Make a tarball `out` (.tar.xz, .tar.zst, .tar.gz or .tar) of this host's Nix, CA certificates and a static shell.
+    """Make a tarball (.tar.xz, .tar.zst, .tar.gz or .tar) of this host's Nix, CA certificates and a static shell.
 
     A Nix of the distribution becomes one store path that needs nothing of its host; a Nix from a store is
     taken with its closure. `nix`, `certificate_file` and `bash` say which, instead of the host's own. The same
     inputs give the same bytes. `out` is replaced at once, at the end.
 
-    Raises NixadminError when there is no Nix to take, a tool (patchelf, xz) is missing, or the result does not run.
+    Raises UsageError for another suffix, and NixadminError when there is no Nix to take, a tool (patchelf, xz) is
+    missing, there is no room, or what was made does not run by itself.
     """
-    archive.check_name(out)
+    check_suffix(out)
     source = find(nix)
     with tempfile.TemporaryDirectory(prefix="nixadmin-bundle-") as directory:
         staging = Staging(Path(directory))
-        if source.in_store:
-            storenix.stage(source, staging)
-        else:
-            selfcontained.stage(source, staging)
+        stage = storenix.stage if source.in_store else selfcontained.stage
+        top = stage(source, staging)
         certificates.stage(staging, certificate_file)
         shell.stage(staging, bash)
-        sha256, size = archive.write(out, source, staging)
-    registrations = staging.registrations()
+        sha256, size = archive.write(out, source, top, staging)
+        registrations = staging.registrations()
     return Bundle(
-        out,
-        sha256,
-        size,
-        sum(one.nar_size for one in registrations),
-        source.version,
-        source.system,
-        tuple(one.path for one in registrations),
+        path=out,
+        sha256=sha256,
+        size=size,
+        unpacked_size=sum(one.nar_size for one in registrations),
+        version=source.version,
+        system=source.system,
+        paths=tuple(one.path for one in registrations),
     )

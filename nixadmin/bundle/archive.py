@@ -1,118 +1,100 @@
 """Writing the tarball: the same input gives the same bytes."""
 
-import contextlib
 import hashlib
 import io
 import os
-import subprocess
+import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from nixadmin.bundle.source import Source
 from nixadmin.bundle.staging import Staging
-from nixadmin.errors import NixadminError, UsageError
+from nixadmin.errors import NixadminError
+from nixadmin.host.compress import compressed
+from nixadmin.host.tarball import read_contents
 from nixadmin.nix.registration import render
+from nixadmin.nix.store_path import StorePath
 
-# Blocks of this size are decompressed by several cores at once; smaller ones compress worse (measured, see README).
-_BLOCK = 8 << 20
 _INSTALL = """#!/bin/sh
-# This is a bundle of Nix {version} for {system}, made by nixadmin.
-cat >&2 <<END
-To install it as root for every user of this host, run
+# A bundle of Nix {version} for {system}, made by nixadmin.
+cat >&2 <<'END'
+This does not install anything itself. As root, for every user of this host:
 
-  nixadmin provision --nix TARBALL
+  nixadmin provision --nix TARBALL      (the file that this came from)
 
-with the tarball that this file came from. Only unpacking and registering it, with no users, daemon or profile, is
+Without nixadmin, the programs alone, with neither users nor daemon nor profile:
 
-  mkdir -p /nix/store && cp -RP ./store/. /nix/store/ && /nix/store/{nix}/bin/nix-store --load-db <./.reginfo
+  mkdir -p /nix/store && cp -RP store/. /nix/store/ && /nix/store/{nix}/bin/nix-store --load-db <.reginfo
 END
 exit 1
 """
 
 
-def check_name(out: Path) -> None:
-    """Raise UsageError unless the name says how to compress."""
-    if not out.name.endswith((".tar", ".tar.gz", ".tar.xz", ".tar.zst")):
-        raise UsageError(f"{out} does not say how to compress", "name it *.tar.xz, *.tar.zst, *.tar.gz or *.tar")
+def write(out: Path, source: Source, nix: StorePath, staging: Staging) -> tuple[str, int]:
+    """Write what was staged to `out`, at once; its SHA-256 (hexadecimal) and size in bytes.
 
-
-def write(out: Path, source: Source, staging: Staging) -> tuple[str, int]:
-    """Write what was staged to `out`, at once; its SHA-256 (hexadecimal) and size in bytes."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+    Raises NixadminError when it cannot be written, or does not read back.
+    """
     try:
-        with open(handle, "wb") as raw:
-            with _compressor(out.name, raw) as sink, tarfile.open(fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT) as tar:
-                _members(tar, source, staging)
-            os.fsync(raw.fileno())
-        with open(name, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.chmod(name, 0o644)
-        size = os.stat(name).st_size
-        os.rename(name, out)
-    except BaseException:
-        os.unlink(name)
-        raise
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+        draft = Path(name)
+        try:
+            with open(handle, "w+b") as raw:
+                with (
+                    compressed(out.name, raw) as sink,
+                    tarfile.open(fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT) as archive,
+                ):
+                    _write_members(archive, source, nix, staging)
+                raw.flush()
+                os.fsync(raw.fileno())
+                raw.seek(0)
+                digest = hashlib.file_digest(raw, "sha256").hexdigest()
+                size = os.fstat(raw.fileno()).st_size
+            read_contents(draft)
+            draft.chmod(0o644)
+            draft.rename(out)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    except OSError as e:
+        raise NixadminError(f"cannot write {out}: {e.strerror or e}", "see that it has room, and is writable") from e
     return digest, size
 
 
-def _members(tar: tarfile.TarFile, source: Source, staging: Staging) -> None:
+def _write_members(archive: tarfile.TarFile, source: Source, nix: StorePath, staging: Staging) -> None:
     top = f"nix-{source.version}-{source.system}"
-    registrations = staging.registrations()
-    nix = next(one.path for one in registrations if one.path.name == f"nix-{source.version}")
     install = _INSTALL.format(version=source.version, system=source.system, nix=nix)
-    _text(tar, f"{top}/install", install, 0o755)
-    _text(tar, f"{top}/.reginfo", render(registrations), 0o644)
-    for one in registrations:
-        tar.add(staging.store / str(one.path), f"{top}/store/{one.path}", filter=_normal)
+    _write_text(archive, f"{top}/install", install, 0o755)
+    _write_text(archive, f"{top}/.reginfo", render(staging.registrations()), 0o644)
+    for one in staging.registrations():
+        _write_tree(archive, f"{top}/store/{one.path}", staging.place(one.path))
 
 
-def _text(tar: tarfile.TarFile, name: str, text: str, mode: int) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(text.encode())
-    member.mode, member.mtime = mode, 1
-    tar.addfile(member, io.BytesIO(text.encode()))
+def _write_text(archive: tarfile.TarFile, name: str, text: str, mode: int) -> None:
+    content = text.encode()
+    archive.addfile(_header(name, tarfile.REGTYPE, mode, len(content)), io.BytesIO(content))
 
 
-def _normal(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = 1
-    member.mode = 0o777 if member.issym() else 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-    if member.islnk():  # a second name of one file in a staged closure
-        raise NixadminError(f"{member.name} is a hard link", "copy the closure before bundling it")
-    return member
-
-
-@contextlib.contextmanager
-def _compressor(name: str, raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    if name.endswith(".tar"):
-        yield raw
-    elif name.endswith(".gz"):
-        import gzip
-
-        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=1) as file:
-            yield file
-    elif name.endswith(".zst"):
-        import zstandard
-
-        # Two threads, whatever the host has: the number of threads is visible in the bytes only as none or some.
-        with zstandard.ZstdCompressor(level=19, threads=2).stream_writer(raw, closefd=False) as writer:
-            yield writer
+def _write_tree(archive: tarfile.TarFile, name: str, path: Path) -> None:
+    # Not TarFile.add: in an optimised store many files are hard links of each other, and it would say so.
+    status = path.lstat()
+    if stat.S_ISDIR(status.st_mode):
+        archive.addfile(_header(name, tarfile.DIRTYPE, 0o755))
+        for inner in sorted(os.listdir(path)):
+            _write_tree(archive, f"{name}/{inner}", path / inner)
+    elif stat.S_ISLNK(status.st_mode):
+        header = _header(name, tarfile.SYMTYPE, 0o777)
+        header.linkname = os.readlink(path)
+        archive.addfile(header)
     else:
-        with _xz(raw) as pipe:
-            yield pipe
+        mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+        with path.open("rb") as file:
+            archive.addfile(_header(name, tarfile.REGTYPE, mode, status.st_size), file)
 
 
-@contextlib.contextmanager
-def _xz(raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    command = ["xz", f"-T{max(2, os.cpu_count() or 1)}", f"--block-size={_BLOCK}", "-6", "--stdout"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=raw) as process:
-        assert process.stdin is not None
-        yield process.stdin
-        process.stdin.close()
-        if process.wait():
-            raise NixadminError(f"xz exited {process.returncode}", "is there room on the disk?")
+def _header(name: str, kind: bytes, mode: int, size: int = 0) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.type, header.mode, header.size, header.mtime = kind, mode, size, 1
+    return header

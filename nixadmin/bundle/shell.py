@@ -4,10 +4,10 @@ import re
 import shutil
 from pathlib import Path
 
-from nixadmin.bundle import elf
 from nixadmin.bundle.staging import Staging
 from nixadmin.errors import NixadminError
 from nixadmin.host import processes
+from nixadmin.host.elf import read_elf
 from nixadmin.nix.store_path import StorePath
 
 _PLACES = ("/bin/bash-static", "/usr/bin/bash-static", "/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static")
@@ -18,10 +18,10 @@ def stage(staging: Staging, shell: Path | None = None) -> StorePath | None:
 
     Raises NixadminError when the one that was named is not static.
     """
-    if shell and elf.interpreter(shell):
+    if shell and not read_elf(shell).static:
         raise NixadminError(f"{shell} is dynamically linked", "name a static shell, such as Debian's bash-static")
     for place in (shell,) if shell else map(Path, _PLACES):
-        if place.is_file() and elf.interpreter(place) is None:
+        if place.is_file() and read_elf(place).static:
             return _stage(staging, place.resolve())
     return None
 
@@ -33,7 +33,7 @@ def _stage(staging: Staging, shell: Path) -> StorePath:
     if not version:
         raise NixadminError(f"{shell} does not tell its version", "name a static bash or busybox")
 
-    def fill(tree: Path, _: StorePath) -> None:
+    def fill(tree: Path, _: str) -> None:
         (tree / "bin").mkdir(parents=True)
         shutil.copyfile(shell, tree / "bin" / name)
         (tree / "bin" / name).chmod(0o755)

@@ -7,19 +7,10 @@ from pathlib import Path
 
 from nixadmin.errors import NixadminError
 from nixadmin.host import processes
+from nixadmin.host.elf import read_elf
 from nixadmin.nix.store_path import STORE
 
-# What an ELF header calls a machine, and what Nix calls the system (a 32-bit Nix on a 64-bit kernel is i686).
-_SYSTEMS = {
-    "EM_X86_64": "x86_64-linux",
-    "EM_386": "i686-linux",
-    "EM_AARCH64": "aarch64-linux",
-    "EM_ARM": "armv7l-linux",
-    "EM_RISCV": "riscv64-linux",
-    "EM_PPC64": "powerpc64le-linux",
-    "EM_S390": "s390x-linux",
-    "EM_LOONGARCH": "loongarch64-linux",
-}
+_PLACES = f"{processes.PATH}:/nix/var/nix/profiles/default/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +28,26 @@ class Source:
 
 
 def find(nix: Path | None = None) -> Source:
-    """Look at a `nix` program; at the one in PATH when none is given. Raises NixadminError where there is none."""
-    named = str(nix) if nix else shutil.which("nix", path=processes.PATH)
-    named = named or shutil.which("nix", path="/nix/var/nix/profiles/default/bin")
-    if not named or not Path(named).exists():
+    """Look at a `nix` program; when none is given, at the one in the usual places or in the default profile.
+
+    Raises NixadminError where there is none, or it is no Nix.
+    """
+    named = shutil.which(str(nix) if nix else "nix", path=_PLACES)
+    if named is None:
         raise NixadminError(
-            f"there is no Nix at {named}" if named else "there is no Nix on this host to make a bundle from",
+            f"there is no Nix at {nix}" if nix else "there is no Nix on this host to make a bundle from",
             "install one first, for example Debian's nix-bin",
         )
     program = Path(named).resolve()
     said = processes.run([program, "--version"]).out
-    version = re.search(r"\) ([0-9][0-9A-Za-z.+_-]*)\s*$", said)
+    version = re.search(r"^nix .*\) ([0-9][0-9A-Za-z.+_-]*)$", said, re.MULTILINE)
     if not version:
-        raise NixadminError(f"{program} does not tell its version: {said.strip()!r}", "is it Nix?")
+        raise NixadminError(f"{program} does not tell which Nix it is: {said.strip()!r}", "name a nix program")
     return Source(program, version[1], _system(program))
 
 
 def _system(program: Path) -> str:
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.elffile import ELFFile
-
-    with program.open("rb") as file:
-        try:
-            machine = ELFFile(file)["e_machine"]
-        except ELFError as e:
-            raise NixadminError(f"{program} is not an ELF program", "name the nix program itself") from e
-    if machine not in _SYSTEMS:
-        raise NixadminError(f"Nix for {machine} is not known here", f"known are {', '.join(_SYSTEMS)}")
-    return _SYSTEMS[machine]
+    # A 32-bit Nix on a 64-bit kernel is for its own system: not the kernel is asked, but the program.
+    inner = program.parent.parent / "libexec/nix/nix"  # what the script of a bundle of ours starts
+    machine = read_elf(inner if inner.exists() else program).machine
+    return f"{'powerpc64le' if machine == 'ppc64le' else machine}-linux"

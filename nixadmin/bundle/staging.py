@@ -1,10 +1,9 @@
-"""Store paths in the making, in a directory that stands in for the store."""
+"""Store paths in the making: where each of them is for now, and what `.reginfo` will say of it."""
 
 import hashlib
 import os
-import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nixadmin.nix import base32, nar
@@ -16,80 +15,62 @@ PLACEHOLDER = base32.encode(hashlib.sha256(b"nixadmin bundle: the digest of this
 
 
 class Staging:
-    """A temporary directory with store paths under their final names, and their registrations."""
+    """The paths of a bundle. What is made for it is made in `directory`, which is fresh and private."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.store = directory / "store"
-        self.store.mkdir()
+        self._directory = directory
         self._registrations: dict[StorePath, Registration] = {}
+        self._places: dict[StorePath, Path] = {}
 
     def registrations(self) -> list[Registration]:
         """What has been staged, by name."""
         return [self._registrations[path] for path in sorted(self._registrations, key=str)]
 
-    def add(self, name: str, fill: Callable[[Path, StorePath], None]) -> StorePath:
+    def place(self, path: StorePath) -> Path:
+        """Where the content of a staged path is."""
+        return self._places[path]
+
+    def add(self, name: str, fill: Callable[[Path, str], None]) -> StorePath:
         """Make a content-addressed path.
 
-        `fill(directory, path)` creates the directory; `path` carries PLACEHOLDER, and every occurrence of that
-        becomes the real digest.
+        `fill(directory, path)` makes the directory. The store path that it is told holds PLACEHOLDER, and every
+        occurrence of that becomes the real digest, in the way of `nix store make-content-addressed`.
         """
-        draft = StorePath(PLACEHOLDER, name)
-        tree = self.directory / "draft"
-        fill(tree, draft)
-        _canonicalise(tree)
-        refers_to_itself = _contains(tree, PLACEHOLDER)
-        path = content_addressed(
-            nar.hash_modulo(tree, PLACEHOLDER).sha256, name, self_reference=refers_to_itself
-        )
+        tree = self._directory / name
+        fill(tree, StorePath(PLACEHOLDER, name).absolute())
+        refers_to_itself = any(PLACEHOLDER.encode() in text for _, text in _texts(tree))
+        hashed = nar.hash_modulo(tree, PLACEHOLDER).sha256
+        path = content_addressed(hashed, name, self_reference=refers_to_itself)
         if refers_to_itself:
-            _replace(tree, PLACEHOLDER, path.digest)
-        final = self.store / str(path)
-        tree.rename(final)
-        whole = nar.hash_path(final)
+            _replace(tree, PLACEHOLDER.encode(), path.digest.encode())
+        whole = nar.hash_path(tree)
         references = (path,) if refers_to_itself else ()
-        self._registrations[path] = Registration(path, whole.sha256, whole.size, references)
+        self.adopt(Registration(path, whole.sha256, whole.size, references), tree)
         return path
 
-    def adopt(self, registration: Registration, original: Path) -> None:
-        """Take a store path as it is, with the registration it already has."""
-        copy = self.store / str(registration.path)
-        if original.is_dir() and not original.is_symlink():
-            shutil.copytree(original, copy, symlinks=True)
-        else:
-            shutil.copy2(original, copy, follow_symlinks=False)
+    def adopt(self, registration: Registration, place: Path) -> None:
+        """Take a store path as it is, from where it is."""
         self._registrations[registration.path] = registration
+        self._places[registration.path] = place
 
 
-def _files(tree: Path) -> list[Path]:
-    return [tree, *(Path(top) / name for top, dirs, files in os.walk(tree) for name in (*dirs, *files))]
+def _texts(tree: Path) -> Iterator[tuple[Path, bytes]]:
+    """The content of every file, and what every link says."""
+    for top, directories, files in os.walk(tree):
+        for path in (Path(top, name) for name in (*directories, *files)):
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                yield path, os.fsencode(path.readlink())
+            elif stat.S_ISREG(mode):
+                yield path, path.read_bytes()
 
 
-def _canonicalise(tree: Path) -> None:
-    for path in _files(tree):
-        mode = path.lstat().st_mode
-        if not stat.S_ISLNK(mode):
-            path.chmod(0o755 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o644)
-
-
-def _contains(tree: Path, text: str) -> bool:
-    for path in _files(tree):
+def _replace(tree: Path, old: bytes, new: bytes) -> None:
+    for path, text in _texts(tree):
+        if old not in text:
+            continue
         if path.is_symlink():
-            if text in os.readlink(path):
-                return True
-        elif path.is_file() and text.encode() in path.read_bytes():
-            return True
-    return False
-
-
-def _replace(tree: Path, old: str, new: str) -> None:
-    for path in _files(tree):
-        if path.is_symlink():
-            target = os.readlink(path)
-            if old in target:
-                path.unlink()
-                path.symlink_to(target.replace(old, new))
-        elif path.is_file():
-            content = path.read_bytes()
-            if old.encode() in content:
-                path.write_bytes(content.replace(old.encode(), new.encode()))
+            path.unlink()
+            path.symlink_to(os.fsdecode(text.replace(old, new)))
+        else:
+            path.write_bytes(text.replace(old, new))

@@ -12,8 +12,8 @@ from nixadmin.nix.store_path import STORE, StorePath
 def stage(source: Source, staging: Staging) -> StorePath:
     """Add the closure of a Nix in the store, with the registrations it has there."""
     top = StorePath.parse(source.program.relative_to(STORE).parts[0])
-    store_program = source.program.parent / "nix-store"
-    closure = processes.run([store_program, "-qR", top.absolute()]).out.split()
-    for one in registration.parse(processes.run([store_program, "--dump-db", *closure]).out):
+    nix_store = source.program.parent / "nix-store"
+    closure = processes.run([nix_store, "--query", "--requisites", top.absolute()]).out.split()
+    for one in registration.parse(processes.run([nix_store, "--dump-db", *closure]).out):
         staging.adopt(one, Path(one.path.absolute()))
     return top

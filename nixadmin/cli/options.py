@@ -1,7 +1,8 @@
 """From `Config`, and nothing else: flags, environment variables and the keys of the configuration file.
 
-A flag goes before the environment, the environment before the file, the file before the default. Settings
-that are given by name (`--setting`, `--secret-setting`) are put together from all of them, name by name.
+A flag goes before the environment, the environment before the file, the file before what an earlier provision was
+asked by flags and environment (the receipt remembers it), and that before the default. Settings that are given by
+name (`--setting`, `--secret-setting`) are put together from all of them, name by name.
 """
 
 import os
@@ -11,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import JsonValue, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from nixadmin.cli import fields, wrong
 from nixadmin.cli.given_files import read_private, read_text
 from nixadmin.cli.parser import nearest
 from nixadmin.config import FILE, Config
+from nixadmin.engine.receipt import Receipt
 from nixadmin.errors import UsageError
 from nixadmin.host import Host
 
@@ -60,7 +63,7 @@ def add(parser: ArgumentParser) -> None:
 
 def read(asked: Namespace, host: Host, environment: Mapping[str, str] = os.environ) -> Config:
     """The configuration of this run. Raises UsageError, which names where a wrong value came from."""
-    given = _file(asked, host, environment) | _environment(environment) | _flags(asked)
+    given = _remembered(host) | _file(asked, host, environment) | _environment(environment) | _flags(asked)
     values: dict[str, Any] = {}
     for (name, item), value in given.items():
         if item is None:
@@ -74,12 +77,33 @@ def read(asked: Namespace, host: Host, environment: Mapping[str, str] = os.envir
         raise wrong.usage(error, origins, Config.model_fields) from None
 
 
-def to_be_kept(asked: Namespace) -> list[str]:
-    """A remark on the flags of this run, which the next one will not know."""
-    flags = [fields.flag(name) for name in Config.model_fields if getattr(asked, DESTINATION + name, None) is not None]
-    if not flags:
-        return []
-    return [f"for the next run: give {', '.join(flags)} again, or write them into {asked.config or FILE}"]
+def wishes(
+    asked: Namespace, host: Host, config: Config, environment: Mapping[str, str] = os.environ
+) -> dict[str, JsonValue]:
+    """What flags and variables have wished for, in this run and in those before it: it holds for the next ones too."""
+    wished = dict(Receipt.load(host, blind=True).wishes)
+    for name, item in _environment(environment) | _flags(asked):
+        value = getattr(config, name)
+        if item is None:
+            wished[fields.key(name)] = to_jsonable_python(value)
+        else:
+            table = wished.get(fields.key(name))
+            plain = value[item].get_secret_value() if isinstance(value[item], SecretStr) else value[item]
+            wished[fields.key(name)] = {**(table if isinstance(table, dict) else {}), item: plain}
+    return wished
+
+
+def _remembered(host: Host) -> Layer:
+    """What earlier runs were asked for by flags and variables."""
+    layer: Layer = {}
+    known = {fields.key(name): name for name in Config.model_fields}
+    for key, value in Receipt.load(host, blind=True).wishes.items():
+        name, origin = known.get(key), f"{key}, as provision was asked before"
+        if name is None:
+            continue  # an option of another version of nixadmin
+        items = value.items() if isinstance(value, dict) else [(None, value)]
+        layer |= {(name, item): Given(wish, origin) for item, wish in items}
+    return layer
 
 
 def _flags(asked: Namespace) -> Layer:

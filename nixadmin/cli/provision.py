@@ -35,7 +35,7 @@ def run(asked: Namespace) -> int:
 
     host = arguments.the_host(asked)
     config = options.read(asked, host)
-    proposal = propose(host, config, take_over=asked.take_over)
+    proposal = propose(host, config, wishes=options.wishes(asked, host, config), take_over=asked.take_over)
     problems = [*proposal.refusals, *(conflict.error for conflict in proposal.plan.conflicts)]
     if problems:
         failing.complain(problems)
@@ -50,12 +50,12 @@ def run(asked: Namespace) -> int:
     with followed(host, sys.stderr, quiet=asked.quiet) as tell:
         carry_out(host, proposal, tell=tell, take_over=asked.take_over)
     probed = not (proposal.plan.empty or asked.no_probe or host.is_stand_in)
-    found = prove(host, config) if probed else []
+    found = prove(host, proposal) if probed else []
     if asked.json:
         done = data.of_plan(proposal.plan, proposal.notes) | {"findings": findings.data(found)}
         data.write(sys.stdout, done)
     else:
-        notes = [*proposal.notes, *options.to_be_kept(asked)]
+        notes = proposal.notes
         lines = summary.of_provision(proposal.plan, notes, found, channel=config.channel != "none")
         Paper(sys.stdout).write(lines)
     failure = summary.failure(found)

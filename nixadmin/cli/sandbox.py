@@ -31,10 +31,11 @@ def run(asked: Namespace) -> int:
 
     host = arguments.the_host(asked)
     config = options.read(asked, host)
-    site = propose(host, config).site
+    proposal = propose(host, config)
+    site = proposal.site
     assert site is not None
     paths = sandbox_paths(site.shell)
-    found = [] if asked.no_probe else prove(host, config)
+    found = [] if asked.no_probe else prove(host, proposal)
     if asked.json:
         data.write(sys.stdout, sandbox.data(site.shell, paths) | {"findings": findings.data(found)})
     else:

@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 
-from nixadmin.cli import arguments, asking, failing, pending
+from nixadmin.cli import arguments, asking, failing
 from nixadmin.cli.failing import AS_DECLARED, DIFFERS, FAILED
 from nixadmin.errors import ConflictError
 from nixadmin.host import Host
@@ -57,8 +57,9 @@ def run(asked: Namespace) -> int:
 
 
 def _purge_question(host: Host) -> str:
+    from nixadmin.provision.users import store_extent
     from nixadmin.report.paper import counted, size
 
-    store = pending.store_extent(host)
+    store = store_extent(host)
     people = counted(store.users, "user")
     return f"Remove the store too ({size(store.bytes)}), with the profiles of {people}, for good?"

@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 
-from nixadmin.cli import arguments, asking, pending
+from nixadmin.cli import arguments, asking
 from nixadmin.cli.failing import AS_DECLARED, DIFFERS
 
 DESCRIPTION = """\
@@ -32,19 +32,20 @@ def run(asked: Namespace) -> int:
     if (asked.name is None) != (asked.action == "list"):
         wrong = "takes no NAME" if asked.name else "needs the NAME of a user"
         raise UsageError(f"users {asked.action} {wrong}", "see: nixadmin users --help")
+    from nixadmin.provision.users import add_user, retire_user, store_users
     from nixadmin.report import data, users
     from nixadmin.report.paper import Paper
 
     out = Paper(sys.stdout)
     match asked.action:
         case "list":
-            found = pending.store_users(host)
+            found = store_users(host)
             if asked.json:
                 data.write(sys.stdout, users.data(found))
             else:
                 out.write(users.lines(found))
         case "add":
-            made = pending.add_user(host, asked.name)
+            made = add_user(host, asked.name)
             if asked.json:
                 data.write(sys.stdout, {"name": asked.name, "changed": made})
             else:
@@ -54,7 +55,7 @@ def run(asked: Namespace) -> int:
                 asking.check_can_ask("users remove")
                 if not asking.agreed(f"Remove all profiles of {asked.name} for good?"):
                     return DIFFERS
-            gone = pending.retire_user(host, asked.name)
+            gone = retire_user(host, asked.name)
             if asked.json:
                 data.write(sys.stdout, {"removed": users.data([gone])["users"][0]})
             else:

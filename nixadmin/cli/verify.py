@@ -33,7 +33,7 @@ def run(asked: Namespace) -> int:
     host = arguments.the_host(asked)
     config = options.read(asked, host)
     proposal = propose(host, config)
-    found = prove(host, config) if asked.probe else []
+    found = prove(host, proposal) if asked.probe else []
     if asked.json:
         data.write(sys.stdout, data.of_plan(proposal.plan, proposal.notes) | {"findings": findings.data(found)})
     else:

@@ -52,7 +52,7 @@ def perform(
     for change in plan.changes:
         if not change.undoing:
             receipt.begin(change.before, change.subject, datetime.now(UTC))
-    if receipt.entries != written.entries:
+    if (receipt.entries, receipt.wishes) != (written.entries, written.wishes):
         receipt.save(host)
     try:
         for place, change in enumerate(plan.changes):

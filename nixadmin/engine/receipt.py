@@ -6,7 +6,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, SerializeAsAny, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+)
 
 from nixadmin.engine.resource import Resource
 from nixadmin.errors import NixadminError
@@ -38,12 +47,16 @@ class Receipt(BaseModel):
     """Data, not verbs, so that a later nixadmin can undo what an earlier one did."""
 
     version: int = VERSION
+    # Options that were given for one run and hold for the next ones too, by their names.
+    wishes: dict[str, JsonValue] = {}
     entries: dict[str, Entry] = {}
+    # Whether there is a receipt that we may not read.
+    blind: bool = Field(False, exclude=True)
     _order: dict[str, int] = PrivateAttr(default={})
 
     @classmethod
-    def load(cls, host: Host) -> Self:
-        """Read the host's receipt; an empty one if there is none.
+    def load(cls, host: Host, *, blind: bool = False) -> Self:
+        """Read the host's receipt; an empty one if there is none, or (`blind`) if only root may read it.
 
         Raises NixadminError when it is unreadable, damaged, or written by a newer nixadmin.
         """
@@ -58,6 +71,8 @@ class Receipt(BaseModel):
         except FileNotFoundError:
             return cls()
         except PermissionError as e:
+            if blind:
+                return cls(blind=True)
             raise NixadminError(f"{PATH} may be read by root alone", "run this as root") from e
         except (ValueError, KeyError, TypeError, ValidationError) as e:
             reason = str(e).splitlines()[0]

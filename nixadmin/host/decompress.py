@@ -1,4 +1,4 @@
-"""The decompressed bytes of a file, in one pass: read, hashed, decompressed (on every core, where the format allows)."""
+"""The decompressed bytes of a file, in one pass: read, hashed, and decompressed (where it can be, on every core)."""
 
 import hashlib
 import lzma
@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import Full, Queue
 from threading import Event, Thread
-from typing import IO
+from typing import IO, cast
 
 from nixadmin.errors import NixadminError
 from nixadmin.host import xz_index
@@ -27,10 +27,11 @@ _HINT = "copy or download it again, and compare its SHA-256 with the published o
 
 
 class Stream:
-    """The decompressed bytes of one file, in order. `called` is its name in messages."""
+    """The decompressed bytes of one file, in order: `position` of them were handed out. `called` is its name."""
 
     def __init__(self, chunks: Iterator[bytes], called: str) -> None:
         self.called = called
+        self.position = 0
         self._chunks = chunks
         self._current = memoryview(b"")
 
@@ -42,6 +43,7 @@ class Stream:
                 break
             self._current = memoryview(chunk)
         taken, self._current = self._current[:most], self._current[most:]
+        self.position += len(taken)
         return taken
 
     def take(self, size: int) -> Iterator[memoryview]:
@@ -173,7 +175,9 @@ def _zstd(source: _Source) -> Chunks:
 
     decoder = zstandard.ZstdDecompressor(max_window_size=_MEMORY // 2)
     try:
-        with decoder.stream_reader(source, read_size=_CHUNK, read_across_frames=True, closefd=False) as reader:
+        with decoder.stream_reader(
+            cast(IO[bytes], source), read_size=_CHUNK, read_across_frames=True, closefd=False
+        ) as reader:
             while data := reader.read(_CHUNK):
                 yield data
     except zstandard.ZstdError as e:

@@ -25,7 +25,8 @@ class Nix:
 
     def version(self) -> str:
         """What `nix-store --version` prints last, such as `2.8.0`."""
-        said = self.host.run_inside([self.programs / "nix-store", "--version"], env=_LOCAL).out
+        # Told to ask the daemon, it does not open the store, which would make the store's directories.
+        said = self.host.run_inside([self.programs / "nix-store", "--version"], env={"NIX_REMOTE": "daemon"}).out
         return said.split()[-1]
 
     def valid(self, paths: Sequence[Path]) -> frozenset[Path]:
@@ -33,7 +34,7 @@ class Nix:
         if not paths or self.host.files.inode(Path("/nix/var/nix/db/db.sqlite")) is None:
             return frozenset()
         nix_store = self.programs / "nix-store"
-        checked = (nix_store, "--check-validity", "--print-invalid", *paths)
+        checked: list[str | Path] = [nix_store, "--check-validity", "--print-invalid", *paths]
         invalid = self.host.run_inside(checked, env=self._reading()).out.split()
         return frozenset(paths) - frozenset(map(Path, invalid))
 

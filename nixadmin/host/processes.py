@@ -42,7 +42,9 @@ class Completed:
 
 def environment() -> dict[str, str]:
     """A fresh copy of the environment that nixadmin gives to other programs."""
-    return ENVIRONMENT | {name: value for name, value in os.environ.items() if name in PASSED_ON}
+    # An ordinary user (plan, verify) may not look into root's home, and Nix stops where it may not look.
+    home = {} if os.geteuid() == 0 else {"HOME": "/"}
+    return ENVIRONMENT | home | {name: value for name, value in os.environ.items() if name in PASSED_ON}
 
 
 def run(

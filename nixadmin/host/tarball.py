@@ -1,28 +1,27 @@
 """Tarballs of Nix, as official releases are laid out: TOP/.reginfo, and store paths in TOP/store."""
 
-import io
+import posixpath
 import re
-import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-
-from typing_extensions import Buffer, override
+from pathlib import Path
 
 from nixadmin.errors import NixadminError
+from nixadmin.host import tar
 from nixadmin.host.decompress import Stream, opened
 from nixadmin.nix.registration import Registration, parse
-from nixadmin.nix.store_path import StorePath
+from nixadmin.nix.store_path import STORE, StorePath
 
-_TOP = re.compile(r"nix-(?P<version>[0-9][\w.+~-]*?)-(?P<system>[a-z0-9_]+-linux)")
+_TOP = re.compile(r"nix-(?P<version>[0-9][\w.+~-]*?)-(?P<system>[a-z0-9_]+-[a-z]+)", re.ASCII)
+_SCRIPT = re.compile(r"install|[a-z-]+\.sh|install-[a-z-]+", re.ASCII)
 _LARGEST_REGISTRATION = 64 << 20  # bytes; the closure of a whole desktop takes two million
+_LARGEST_SCRIPT = 16 << 20
 _HINT = "take a tarball of an official release, or one that `nixadmin bundle` has made"
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the head of a tarball tells. `nix` is the store path with Nix's programs, `cacert` that with certificates."""
+    """What the head of a tarball tells. `nix` is the store path with the programs, `cacert` that with certificates."""
 
     version: str
     system: str
@@ -33,12 +32,19 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """One member of a tarball: its header, where it is below the top directory, and its reader."""
+class Piece:
+    """A file, link or directory of a store path: `inner` are the names that lead to it, none for the path itself.
 
-    header: tarfile.TarInfo
-    path: PurePosixPath
-    archive: tarfile.TarFile
+    `size` is that of a file in bytes; its content comes next in the stream. `target` is what a link says, and for
+    a hard link the names below the same store path.
+    """
+
+    path: StorePath
+    inner: tuple[str, ...]
+    kind: str
+    size: int
+    executable: bool
+    target: str | tuple[str, ...]
 
 
 def read_contents(path: Path) -> Contents:
@@ -47,93 +53,95 @@ def read_contents(path: Path) -> Contents:
     Raises NixadminError for a file that is no tarball of Nix, or a damaged one.
     """
     with opened(path) as stream:
-        for member in members(stream):
-            if member.path == PurePosixPath(".reginfo") and member.header.isreg():
-                return _contents(member, str(path))
-    raise NixadminError(f"{path} has no .reginfo, so nothing tells what is in it", _HINT)
+        for item in items(stream):
+            if isinstance(item, Contents):
+                return item
+    raise AssertionError("items() raises when there is no .reginfo")
 
 
-@contextmanager
-def reading(stream: Stream) -> Iterator[tarfile.TarFile]:
-    """The tar archive in a stream, to be read in one pass. Raises NixadminError where it is none, or is cut off."""
-    try:
-        with tarfile.open(fileobj=_File(stream), mode="r|", bufsize=1 << 18) as archive:
-            yield archive
-    except (tarfile.TarError, EOFError) as e:
-        raise NixadminError(f"{stream.called} is no whole tarball: {e}", _HINT) from e
+def items(stream: Stream) -> Iterator[Contents | Piece]:
+    """What a tarball holds, in its order: Contents once, and the pieces of store paths, before or after it.
 
+    Each member was proved to have its place in the one top directory, and not to come twice. Of links, those that
+    say a place outside of the store are refused; of hard links, those that leave their store path.
 
-def members(stream: Stream) -> Iterator[Member]:
-    """The members in their order, each proved to lie in the one top directory, and to be of a harmless kind.
-
-    Raises NixadminError for what no tarball of Nix holds: absolute or climbing names, devices, set-id bits.
+    Raises NixadminError for a tarball that holds anything else, or no .reginfo.
     """
-    top, seen = "", set[PurePosixPath]()
-    with reading(stream) as archive:
-        for header in archive:
-            name = PurePosixPath(header.name)
-            _check(header, name, stream.called)
-            parts = [part for part in name.parts if part != "."]
-            top = top or parts[0]
-            if not parts or parts[0] != top or not _TOP.fullmatch(top):
-                raise NixadminError(f"{stream.called} holds {header.name!r}, not one directory nix-VERSION-SYSTEM", _HINT)
-            path = PurePosixPath(*parts[1:])
-            if path in seen and not header.isdir():
-                raise NixadminError(f"{stream.called} holds {header.name!r} twice", _HINT)
-            seen.add(path)
-            yield Member(header, path, archive)
+    top = None
+    contents = None
+    seen: set[tuple[str, ...]] = set()
+    for member in tar.members(stream):
+        parts = _parts(member.name, stream.called)
+        top = top or _TOP.fullmatch(parts[0])
+        if top is None or parts[0] != top[0]:
+            raise NixadminError(f"{stream.called} holds {member.name!r}, not one directory nix-VERSION-SYSTEM", _HINT)
+        if parts in seen:
+            raise NixadminError(f"{stream.called} holds {member.name!r} twice", _HINT)
+        seen.add(parts)
+        if parts[1:2] == ("store",) and len(parts) > 2:
+            yield _piece(member, parts, stream.called)
+        elif parts[1:] == (".reginfo",) and member.kind == "file":
+            contents = _contents(stream, member, top)
+            yield contents
+        elif not _is_furniture(member, parts[1:]):
+            raise NixadminError(f"{stream.called} holds {member.name!r}, which has no place in it", _HINT)
+    if contents is None:
+        raise NixadminError(f"{stream.called} has no .reginfo, so nothing tells what is in it", _HINT)
 
 
-def _check(header: tarfile.TarInfo, name: PurePosixPath, called: str) -> None:
-    if name.is_absolute() or ".." in name.parts or not header.name.isprintable():
-        raise NixadminError(f"{called} holds {header.name!r}, which would lead elsewhere", _HINT)
-    if not (header.isreg() or header.isdir() or header.issym() or header.islnk()):
-        raise NixadminError(f"{called} holds {header.name!r}, a device or another special file", _HINT)
-    if header.mode & 0o6000 and not header.isdir():
-        raise NixadminError(f"{called} holds {header.name!r}, which would run as its owner (set-id)", _HINT)
+def _parts(name: str, called: str) -> tuple[str, ...]:
+    parts = tuple(name.removeprefix("./").split("/"))
+    if name.startswith("/") or ".." in parts:
+        raise NixadminError(f"{called} holds {name!r}, which leads elsewhere", _HINT)
+    if not name or "" in parts or "." in parts or re.search(r"[\0-\x1f\x7f]", name):
+        raise NixadminError(f"{called} holds {name!r}, which is no name of a file here", _HINT)
+    return parts
 
 
-def _contents(member: Member, called: str) -> Contents:
-    if member.header.size > _LARGEST_REGISTRATION:
-        raise NixadminError(f"{called} has a .reginfo of {member.header.size} bytes", _HINT)
-    file = member.archive.extractfile(member.header)
-    assert file is not None
+def _is_furniture(member: tar.Member, parts: tuple[str, ...]) -> bool:
+    """Whether it belongs to the official layout, although nothing is done with it: directories and scripts."""
+    if member.kind == "directory":
+        return parts in ((), ("store",))
+    is_script = len(parts) == 1 and _SCRIPT.fullmatch(parts[0]) is not None
+    return is_script and member.kind == "file" and member.size <= _LARGEST_SCRIPT
+
+
+def _piece(member: tar.Member, parts: tuple[str, ...], called: str) -> Piece:
+    path, inner = StorePath.parse(parts[2]), parts[3:]
+    target: str | tuple[str, ...] = member.target
+    if member.kind == "link":
+        # Only what it says is read, nothing is followed. Another store path is a proper place to point to.
+        place = posixpath.normpath(
+            posixpath.join(posixpath.dirname("/".join((path.absolute(), *inner))), member.target)
+        )
+        if not member.target or not place.startswith(f"{STORE}/") or re.search(r"[\0\n]", member.target):
+            raise NixadminError(
+                f"{called} holds {member.name!r}, a link that leaves the store: {member.target!r}", _HINT
+            )
+    elif member.kind == "hard link":
+        target = _parts(member.target, called)
+        if target[:3] != parts[:3]:
+            raise NixadminError(f"{called} holds {member.name!r}, a hard link that leaves its store path", _HINT)
+        target = target[3:]
+    return Piece(path, inner, member.kind, member.size, member.executable, target)
+
+
+def _contents(stream: Stream, member: tar.Member, top: re.Match[str]) -> Contents:
+    if member.size > _LARGEST_REGISTRATION:
+        raise NixadminError(f"{stream.called} has a .reginfo of {member.size} bytes", _HINT)
     try:
-        registrations = parse(file.read().decode())
+        registrations = parse(stream.read(member.size).decode())
     except UnicodeDecodeError as e:
-        raise NixadminError(f"{called} has a .reginfo that is no text", _HINT) from e
-    top = PurePosixPath(member.header.name).parts[0]
-    named = _TOP.fullmatch(top)
-    assert named is not None  # `members` saw to it
-    paths = [one.path for one in registrations]
-    nix = next((path for path in paths if path.name == f"nix-{named['version']}"), None)
+        raise NixadminError(f"{stream.called} has a .reginfo that is no text", _HINT) from e
+    nix = _named(registrations, re.compile(rf"nix(-cli)?-{re.escape(top['version'])}"))
     if nix is None:
-        raise NixadminError(f"{called} registers no store path nix-{named['version']}", _HINT)
-    cacert = next((path for path in paths if path.name.startswith("nss-cacert-")), None)
-    return Contents(named["version"], named["system"], top, registrations, nix, cacert)
+        raise NixadminError(f"{stream.called} registers no store path nix-{top['version']}", _HINT)
+    cacert = _named(registrations, re.compile(r"nss-cacert-[0-9.]+"))
+    return Contents(top["version"], top["system"], top[0], registrations, nix, cacert)
 
 
-class _File(io.RawIOBase):
-    """A stream as the file that tarfile wants."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def readinto(self, buffer: Buffer) -> int:
-        view = memoryview(buffer)
-        piece = self._stream.some(len(view))
-        view[: len(piece)] = piece
-        return len(piece)
-
-    @override
-    def read(self, size: int = -1) -> bytes:
-        pieces = []
-        while size and (piece := self._stream.some(size)):
-            pieces.append(bytes(piece))
-            size -= len(piece)
-        return b"".join(pieces)
+def _named(registrations: tuple[Registration, ...], name: re.Pattern[str]) -> StorePath | None:
+    """The path of a name; of several, the one that no other path refers to: that is what was asked for."""
+    referred = {path for one in registrations for path in one.references if path != one.path}
+    found = [one.path for one in registrations if name.fullmatch(one.path.name)]
+    return next((path for path in found if path not in referred), next(iter(found), None))

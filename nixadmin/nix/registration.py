@@ -78,7 +78,7 @@ def _sha256(text: str) -> bytes:
     """Any of the forms that Nix reads: base 16, base 32 or base 64, with `sha256:` or `sha256-` or without."""
     digits = text.removeprefix("sha256:").removeprefix("sha256-")
     try:
-        if len(digits) == 64:
+        if re.fullmatch("[0-9a-fA-F]{64}", digits):
             return bytes.fromhex(digits)
         if len(digits) == 52:
             return base32.decode(digits)

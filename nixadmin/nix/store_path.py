@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
 
+from typing_extensions import override
+
 from nixadmin.errors import NixadminError
 from nixadmin.nix import base32
 
@@ -38,6 +40,8 @@ class StorePath:
             raise NixadminError(f"{path!r} is not in the store {store}", "only paths of that store can be used")
         return cls.parse(path.removeprefix(prefix))
 
+    @override
+    @override
     def __str__(self) -> str:
         return f"{self.digest}-{self.name}"
 

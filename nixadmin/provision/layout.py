@@ -3,6 +3,7 @@
 from pathlib import Path
 
 STATE = Path("/nix/var/nix")
+CACHE = Path("/nix/var/cache")
 SOCKET = STATE / "daemon-socket"
 PER_USER = (STATE / "profiles/per-user", STATE / "gcroots/per-user")
 

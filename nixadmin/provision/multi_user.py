@@ -7,8 +7,11 @@ from pathlib import Path
 from nixadmin.config import Config
 from nixadmin.engine.resource import Resource
 from nixadmin.host.nix import DEFAULT_PROFILE, STORE
+from nixadmin.nix.differences import BUILDS_IN_STATE, READS_CURRENT_LOAD, READS_REMOTE_SYSTEMS
+from nixadmin.nix.settings import secret
 from nixadmin.provision import settings
 from nixadmin.provision.layout import (
+    CACHE,
     ENVIRONMENT,
     LOGIN,
     NIX_CONF,
@@ -36,6 +39,7 @@ from nixadmin.templates import render
 
 # Each build may hold many files and threads, and all builds together share what the daemon has (NixOS/nix#6007).
 _LIMITS = {"nofile": 1048576, "tasks": 1048576}
+_XDG = "use-xdg-base-directories"
 _TEMPLATES = {"nixadmin.conf": "nix-daemon.dropin.j2", SERVICE: "nix-daemon.init.j2"}
 
 
@@ -68,12 +72,13 @@ def _store(config: Config, site: Site) -> Iterator[Resource]:
     yield data(STATE)
     for name in ("db", "gcroots", "profiles", "temproots", "userpool"):
         yield data(STATE / name)
+    yield data(CACHE)
     yield data(SOCKET, site.socket_mode, site.socket_group)
     # Not writable by others since CVE-2019-17365 (Nix 2.3.1): each user's own directory is made for them.
     for parent in PER_USER:
         yield data(parent)
-    if site.nix.version.has("2.30"):
-        # Builds have a directory of their own, which no other user may write to, since CVE-2025-46415.
+    if BUILDS_IN_STATE.holds(site.nix.version):
+        # No other user may write to it: CVE-2025-46415.
         yield data(STATE / "builds")
     if config.current_load.is_relative_to(STATE):
         yield data(config.current_load)
@@ -82,8 +87,8 @@ def _store(config: Config, site: Site) -> Iterator[Resource]:
 
 def _configuration(config: Config, site: Site) -> Iterator[Resource]:
     if config.secret_setting:
-        secret = settings.secret(config, site.nix.version)
-        yield File(path=SECRETS, content=render("nix.conf.j2", settings=secret, secrets=None), mode=0o600)
+        hidden = settings.hidden(config, site.nix.version)
+        yield File(path=SECRETS, content=render("nix.conf.j2", settings=hidden, secrets=None), mode=0o600)
     paths = " ".join(map(str, sandbox_paths(site.shell)))
     values = settings.wanted(config, paths, site.nix.version, site.adopted_settings)
     secrets = SECRETS if config.secret_setting else None
@@ -98,7 +103,11 @@ def _sandbox(site: Site) -> Iterator[Resource]:
 def _daemon_files(config: Config, site: Site) -> Iterator[Resource]:
     if site.init == "none":
         return
-    yield File(path=ENVIRONMENT, content=render("nix-daemon.default.j2", environment=_environment(config, site)))
+    variables = _environment(config, site)
+    content = render("nix-daemon.default.j2", environment=variables)
+    # A proxy's address may hold a password.
+    private = any(secret(name, value) for name, value in variables.items())
+    yield File(path=ENVIRONMENT, content=content, mode=0o600 if private else 0o644)
     for path in definitions(site.init, site.adopted_unit):
         content = render(
             _TEMPLATES.get(path.name, f"{path.name}.j2"),
@@ -115,9 +124,10 @@ def _daemon_files(config: Config, site: Site) -> Iterator[Resource]:
 def _environment(config: Config, site: Site) -> dict[str, str]:
     """What the daemon is told by variables; the same file serves every init."""
     variables: dict[str, object] = {
-        # Every Nix to this day reads the one, and takes it where nix.conf has no `builders`; the other went with 2.0.
-        "NIX_REMOTE_SYSTEMS": config.builders_file,
-        "NIX_CURRENT_LOAD": None if site.nix.version.has("2.0") else config.current_load,
+        "NIX_REMOTE_SYSTEMS": config.builders_file if READS_REMOTE_SYSTEMS.holds(site.nix.version) else None,
+        "NIX_CURRENT_LOAD": config.current_load if READS_CURRENT_LOAD.holds(site.nix.version) else None,
+        # The daemon's notes on binary caches; without it they would lie in root's home.
+        "XDG_CACHE_HOME": CACHE,
         "http_proxy": config.proxy,
         "https_proxy": config.proxy,
         "no_proxy": config.no_proxy,
@@ -133,8 +143,15 @@ def _profile(site: Site) -> Iterator[Resource]:
 
 def _login(config: Config, site: Site) -> Iterator[Resource]:
     if site.logs_in_by_profile:
-        channel = None if config.channel == "none" else config.channel
-        content = render("profile.sh.j2", channel=channel, version=site.nix.version)
+        channel = None if config.channel == "none" else f"{config.channel} nixpkgs"
+        xdg = config.setting.get(_XDG) or site.adopted_settings.get(_XDG)
+        content = render(
+            "profile.sh.j2",
+            channel=channel,
+            version=site.nix.version,
+            certificates=config.ssl_cert_file,
+            xdg=xdg == "true",
+        )
         yield File(path=LOGIN, content=content)
 
 

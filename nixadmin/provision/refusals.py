@@ -37,7 +37,7 @@ def _platform() -> Iterator[NixadminError]:
             "permissive, or run setenforce 0 for as long as you need Nix",
         )
     if "-Microsoft" in os.uname().release:
-        yield NixadminError("this is WSL 1, whose kernel cannot sandbox builds", "convert it: wsl --set-version DISTRO 2")
+        yield NixadminError("this is WSL 1, whose kernel cannot sandbox builds", "wsl --set-version DISTRO 2")
 
 
 def _file_system(host: Host, unpacked_size: int) -> Iterator[NixadminError]:
@@ -46,7 +46,7 @@ def _file_system(host: Host, unpacked_size: int) -> Iterator[NixadminError]:
         if inode is not None and inode.kind == "link":
             yield NixadminError(
                 f"{path} is a link to {inode.target}, and Nix refuses a store behind a link",
-                f"mount it there instead: rm {path}, mkdir {path}, mount --bind {inode.target} {path}, and a line in fstab",
+                f"mount it there instead: rm {path}; mkdir {path}; mount --bind {inode.target} {path} (and fstab)",
             )
             return
     where = place(host, NIX / "store")

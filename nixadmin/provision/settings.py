@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from nixadmin.config import Config
+from nixadmin.errors import UsageError
 from nixadmin.nix import settings
 from nixadmin.nix.version import Version
 
@@ -41,10 +42,19 @@ def wanted(config: Config, sandbox_paths: str, version: Version, adopted: Mappin
     }
     known = {name: value for name, value in own.items() if settings.knows(version, name)}
     quiet = {name: value for name, value in known.items() if name not in adopted}
-    return settings.check(quiet | wished(config), version)
+    if "extra-sandbox-paths" in adopted and "sandbox-paths" in quiet:
+        # A plain list of ours would replace what the administrator adds.
+        quiet["extra-sandbox-paths"] = quiet.pop("sandbox-paths")
+    for name, value in (asked := wished(config)).items():
+        if settings.secret(name, value):
+            raise UsageError(
+                f"{name} holds a secret, and nix.conf is for everybody to read",
+                "give it as --secret-setting, which goes into a file of root's alone",
+            )
+    return settings.check(quiet | asked, version)
 
 
-def secret(config: Config, version: Version) -> dict[str, str]:
+def hidden(config: Config, version: Version) -> dict[str, str]:
     """What goes into the file that only root may read. Raises NixadminError as `wanted` does."""
     values = {name: value.get_secret_value() for name, value in config.secret_setting.items()}
     return settings.check(values, version)

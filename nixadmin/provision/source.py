@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nixadmin.config import Config
 from nixadmin.engine.receipt import Receipt
 from nixadmin.errors import NixadminError, UsageError
 from nixadmin.host import Host, packages
-from nixadmin.host.download import download
 from nixadmin.host.nix import DEFAULT_PROFILE, STORE, Nix
 from nixadmin.host.platform import system
-from nixadmin.host.tarball import read_contents
 from nixadmin.nix import releases
 from nixadmin.nix.version import Version, parse
 from nixadmin.resources import Packages, StorePaths
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 _PLACES = (DEFAULT_PROFILE / "bin", *map(Path, ("/usr/bin", "/usr/local/bin", "/usr/sbin")))
 _REMOTE = ("http://", "https://", "file://")
@@ -39,7 +39,7 @@ class NixSource:
     profile: tuple[Path, ...] = ()
     unpacked_size: int = 0
     note: str = ""
-    scratch: TemporaryDirectory[str] | None = None
+    scratch: "TemporaryDirectory[str] | None" = None
 
     @property
     def store_paths(self) -> tuple[Path, ...]:
@@ -54,7 +54,7 @@ def choose(host: Host, config: Config, receipt: Receipt, shells_wanted: bool) ->
     """
     match config.nix:
         case "auto":
-            return _automatic(host, config, receipt, shells_wanted)
+            return _automatic(host, receipt, shells_wanted)
         case "existing":
             found = _existing(host, "you asked for the Nix that is there")
             if found is None:
@@ -63,14 +63,14 @@ def choose(host: Host, config: Config, receipt: Receipt, shells_wanted: bool) ->
         case "distro":
             return _distro(host, receipt, shells_wanted, "you asked for the distribution's package")
         case origin:
-            return _tarball(host, config, receipt, origin, config.sha256)
+            return _tarball(host, receipt, origin, config.sha256)
 
 
-def _automatic(host: Host, config: Config, receipt: Receipt, shells_wanted: bool) -> NixSource:
+def _automatic(host: Host, receipt: Receipt, shells_wanted: bool) -> NixSource:
     for entry in receipt.entries.values():
         # What an earlier run has chosen stays chosen: it would find its own work, and take it for another's.
         if isinstance(entry.after, StorePaths):
-            return _tarball(host, config, receipt, entry.after.origin, entry.after.sha256)
+            return _tarball(host, receipt, entry.after.origin, entry.after.sha256)
         if isinstance(entry.after, Packages) and _holds_nix(entry.after):
             return _distro(host, receipt, shells_wanted, "it was installed before")
     if found := _existing(host, "it is on this host already"):
@@ -78,7 +78,7 @@ def _automatic(host: Host, config: Config, receipt: Receipt, shells_wanted: bool
     if packages.detect(host):
         return _distro(host, receipt, shells_wanted, "no Nix is on this host, and the distribution has one")
     release = releases.pinned(system())
-    return _tarball(host, config, receipt, release.url, release.sha256)
+    return _tarball(host, receipt, release.url, release.sha256)
 
 
 def _holds_nix(entry: Packages) -> bool:
@@ -135,10 +135,8 @@ def _arrival(host: Host, manager: packages.Manager, names: Sequence[str]) -> tup
     return found.version, tuple(coming)
 
 
-def _tarball(host: Host, config: Config, receipt: Receipt, origin: str, sha256: str | None) -> NixSource:
+def _tarball(host: Host, receipt: Receipt, origin: str, sha256: str | None) -> NixSource:
     remote = origin.startswith(_REMOTE)
-    if not remote:
-        origin = str(Path(origin).absolute())
     entry = receipt.entries.get("store-paths nix")
     known = entry.after if entry and isinstance(entry.after, StorePaths) else None
     file = Path(origin)
@@ -147,8 +145,15 @@ def _tarball(host: Host, config: Config, receipt: Receipt, origin: str, sha256: 
     if known is not None and same and entry is not None and entry.done and (remote or stamp in ("", known.stamp)):
         # The tarball itself is not needed again, and may be gone.
         return _from(known, 0, f"from {origin}, unpacked before", None)
+    # What only the first run needs is imported only then.
+    from nixadmin.host.tarball import read_contents
+
     scratch = None
     if remote:
+        from tempfile import TemporaryDirectory
+
+        from nixadmin.host.download import download
+
         sha256 = sha256 or releases.known_sha256(origin)
         if sha256 is None:
             raise UsageError(f"nothing tells what {origin} should hold", "give its digest with --sha256")
@@ -180,7 +185,7 @@ def _tarball(host: Host, config: Config, receipt: Receipt, origin: str, sha256: 
     return _from(brings, size, f"from {origin}", scratch)
 
 
-def _from(brings: StorePaths, size: int, why: str, scratch: TemporaryDirectory[str] | None) -> NixSource:
+def _from(brings: StorePaths, size: int, why: str, scratch: "TemporaryDirectory[str] | None") -> NixSource:
     version = parse(brings.version)
     return NixSource(
         kind="tarball",

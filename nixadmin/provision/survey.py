@@ -23,6 +23,7 @@ from nixadmin.provision.layout import (
     definitions,
 )
 from nixadmin.provision.site import Site
+from nixadmin.provision.users import own_directories
 from nixadmin.resources import Directory, Packages, Pool
 from nixadmin.resources.block import NAME
 from nixadmin.sandbox.shell import Shell, find_shell
@@ -46,7 +47,7 @@ def survey(host: Host, config: Config, receipt: Receipt) -> Site:
     unit = _adopted_unit(host, receipt, init)
     mode, group = _socket_access(host, receipt)
     people = tuple(ordinary_users(host, pool.pool))
-    files = (*definitions(init, unit), *((ENVIRONMENT,) if init != "none" else ()), *([shell.copy] if shell.copy else []))
+    files = [NIX_CONF, *definitions(init, unit), *[ENVIRONMENT] * (init != "none"), *[shell.copy] * bool(shell.copy)]
     return Site(
         nix=nix,
         pool=pool.pool,
@@ -54,7 +55,7 @@ def survey(host: Host, config: Config, receipt: Receipt) -> Site:
         shell=shell,
         people=people,
         own_directories=tuple(_own_directories(host, receipt, people)),
-        absent=tuple(_absent(host, receipt, (NIX_CONF, *files))),
+        absent=tuple(_absent(host, receipt, files)),
         logs_in_by_profile=host.files.inode(LOGIN.parent) is not None,
         adopted_unit=unit,
         adopted_settings=adopted,
@@ -146,12 +147,13 @@ def _own_directories(host: Host, receipt: Receipt, people: Iterable[User]) -> It
         if isinstance(entry.after, Directory) and entry.after.path.parent in PER_USER:
             remembered.setdefault(entry.after.path.name, host.accounts.user(entry.after.path.name))
     for name, user in sorted(remembered.items()):
+        if user is not None:
+            yield from own_directories(host, name)
+            continue
         for parent in PER_USER:
-            wanted = Directory(path=parent / name, owner=name, data=True)
-            if user is not None:
-                yield wanted.model_copy(update={"group": host.group_label(user.gid)})
-            elif (left := wanted.observe(host)) is not None:
-                yield left  # its owner is a number by now; `users remove` retires it
+            # Its owner is a number by now; `users remove` retires it.
+            if (left := Directory(path=parent / name, data=True).observe(host)) is not None:
+                yield left
 
 
 def _absent(host: Host, receipt: Receipt, files: Iterable[Path]) -> Iterator[Path]:

@@ -12,8 +12,6 @@ from nixadmin.engine.step import Step
 from nixadmin.errors import ConflictError, NixadminError
 from nixadmin.host import Host
 from nixadmin.host.nix import STORE, Nix
-from nixadmin.host.tarball import read_contents
-from nixadmin.host.unpack import unpack
 
 
 class StorePaths(Resource):
@@ -84,6 +82,8 @@ class Unpack(Step):
 
     @override
     def perform(self, host: Host) -> None:
+        from nixadmin.host.unpack import unpack
+
         unpack(self.file, host.at(STORE), sha256=self.sha256, progress=host.progress)
 
     @override
@@ -100,6 +100,8 @@ class Register(Step):
 
     @override
     def perform(self, host: Host) -> None:
+        from nixadmin.host.tarball import read_contents
+
         Nix(host, self.programs).register(read_contents(self.file).registrations)
 
     @override

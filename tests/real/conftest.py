@@ -11,12 +11,12 @@ from typing import Protocol
 
 import pytest
 
-from tests.real import hosts
+from tests.real import bundles, hosts
 from tests.real.container import Container
 from tests.real.host import Binds
 from tests.real.machine import Machine
 
-NEEDED = ("apt-get", "mmdebstrap", "nsenter", "systemd-nspawn", "unshare")
+NEEDED = ("apt-get", "mmdebstrap", "nix", "nsenter", "patchelf", "systemd-nspawn", "unshare")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the rings are read from the markers
@@ -67,3 +67,9 @@ def container() -> Iterator[Container]:
     """A fresh host without an init, with `nixadmin` in its PATH and packages to install."""
     with hosts.container() as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Binds:
+    """What shows a host the bundle of Nix, at `bundles.BUNDLE`."""
+    return {bundles.BUNDLE_DIR: bundles.bundle()}

@@ -35,16 +35,16 @@ class Sysvinit:
         )
 
     def _started(self, host: Host, name: str) -> float | None:
-        import psutil
-
+        # By the pid file, which the script writes as it starts the daemon. The kernel tells when a process began by
+        # the time of boot, in whole seconds: too coarse to compare with a file that was written just before.
+        path = Path(f"/run/{name}.pid")
+        inode = host.files.inode(path)
         try:
-            pid = int(host.files.read(Path(f"/run/{name}.pid")))
-            process = psutil.Process(pid)
-            if process.name() != name:  # the pid was given to another program since
-                return None
-            return process.create_time()
-        except (FileNotFoundError, ValueError, psutil.Error):
+            pid = int(host.files.read(path))
+            is_daemon = Path(f"/proc/{pid}/comm").read_text().strip() == name  # or another program has its pid by now
+        except (OSError, ValueError):
             return None
+        return inode.mtime_ns / 1e9 if inode is not None and is_daemon else None
 
     def enable(self, host: Host, name: str) -> None:
         self._links(host, name, on=True)
