@@ -48,7 +48,7 @@ def perform(
     for conflict in plan.conflicts:
         receipt.forget(conflict.goal.subject.id)
     for goal in plan.settled:
-        _settle(goal, receipt)
+        _settle(goal, receipt, host)
     for change in plan.changes:
         if not change.undoing:
             receipt.begin(change.before, change.subject, datetime.now(UTC))
@@ -89,7 +89,7 @@ def _make(planned: Change, receipt: Receipt, host: Host, *, take_over: bool) -> 
             f"{change.subject.id} is still not as declared",
             "; ".join(still.differences()) or ("it is not there" if now is None else "it is still there"),
         )
-    _settle(goal, receipt)
+    _settle(goal, receipt, host)
 
 
 def _first_seen(planned: Change, receipt: Receipt) -> bool:
@@ -98,10 +98,10 @@ def _first_seen(planned: Change, receipt: Receipt) -> bool:
     return entry.before == planned.before and not entry.done
 
 
-def _settle(goal: Goal, receipt: Receipt) -> None:
+def _settle(goal: Goal, receipt: Receipt, host: Host) -> None:
     """Let the receipt say what the host now holds."""
     if goal.undoing:
         receipt.forget(goal.subject.id)
     elif goal.subject.id in receipt.entries:
-        receipt.begin(None, goal.subject, datetime.now(UTC))
+        receipt.begin(None, goal.subject.remembered(host), datetime.now(UTC))
         receipt.finish(goal.subject.id)

@@ -71,6 +71,10 @@ class Resource(BaseModel, ABC):
         """How this, observed on the host, will read once something that it follows has changed."""
         return self
 
+    def remembered(self, host: Host) -> Self:
+        """This, now that it is on the host, with what could not be known when it was declared."""
+        return self
+
     def edited(self, since: Self) -> bool:
         """Whether this, observed now, bears a person's work that `since`, which nixadmin left, did not."""
         return False

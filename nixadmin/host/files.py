@@ -1,8 +1,4 @@
-"""Files of the host, reached so that no other user can lead us astray.
-
-Every path is walked from the root one component at a time with directory descriptors. A symbolic link on the
-way is followed only when nobody but root could have put it there; the last component is never followed.
-"""
+"""Files of the host, reached so that no other user can lead us astray: see `nixadmin.host.walk`."""
 
 import errno
 import os
@@ -14,10 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from nixadmin.errors import ConflictError, NixadminError
+from nixadmin.host.walk import walk
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_WALK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_LINKS = 40  # as the kernel has it: path_resolution(7)
 
 Kind = Literal["directory", "file", "link", "other"]
 
@@ -97,9 +92,7 @@ class Files:
             finally:
                 os.close(descriptor)
 
-    def write(
-        self, path: Path, content: bytes, mode: int, uid: int, gid: int, mtime_ns: int | None = None
-    ) -> None:
+    def write(self, path: Path, content: bytes, mode: int, uid: int, gid: int, mtime_ns: int | None = None) -> None:
         """Replace a file as a whole: written beside it, synced, then renamed over it."""
         with self._parent(path) as (parent, name), _told(f"write {path}"):
             scratch = f".{name}.nixadmin-new"
@@ -178,53 +171,11 @@ class Files:
         if not path.is_absolute() or ".." in path.parts:
             raise ValueError(f"not an absolute, normal path: {path}")
         *way, name = path.parts[1:]
-        descriptor = self._walk(way, path)
+        descriptor = walk(self.root, way, path)
         try:
             yield descriptor, name
         finally:
             os.close(descriptor)
-
-    def _walk(self, way: list[str], path: Path) -> int:
-        left, links = list(way), 0
-        chain = [os.open(self.root, _DIRECTORY)]
-        try:
-            while left:
-                name = left.pop(0)
-                if name == "..":
-                    if len(chain) > 1:
-                        os.close(chain.pop())
-                    continue
-                step = os.open(name, _WALK, dir_fd=chain[-1])
-                try:
-                    found = os.fstat(step)
-                    if stat.S_ISLNK(found.st_mode):
-                        links += 1
-                        if links > _MOST_LINKS:
-                            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-                        target = self._trusted_target(chain[-1], name, found, path)
-                        if target.startswith("/"):
-                            while len(chain) > 1:
-                                os.close(chain.pop())
-                        left[:0] = [part for part in target.split("/") if part not in ("", ".")]
-                    else:
-                        chain.append(os.open(name, _DIRECTORY, dir_fd=chain[-1]))
-                finally:
-                    os.close(step)
-            return os.dup(chain[-1])
-        finally:
-            for descriptor in chain:
-                os.close(descriptor)
-
-    def _trusted_target(self, parent: int, name: str, link: os.stat_result, path: Path) -> str:
-        holder = os.fstat(parent)
-        ours = {0, os.geteuid()}
-        others_write = holder.st_mode & 0o022 and not holder.st_mode & stat.S_ISVTX
-        if link.st_uid not in ours or holder.st_uid not in ours or others_write:
-            raise ConflictError(
-                f"{path} leads over the link {name}, which belongs to uid {link.st_uid}",
-                "somebody may have planted it: replace it with a directory of root",
-            )
-        return os.readlink(name, dir_fd=parent)
 
 
 @contextmanager

@@ -47,7 +47,8 @@ def survey(host: Host, config: Config, receipt: Receipt) -> Site:
     unit = _adopted_unit(host, receipt, init)
     mode, group = _socket_access(host, receipt)
     people = tuple(ordinary_users(host, pool.pool))
-    files = [NIX_CONF, *definitions(init, unit), *[ENVIRONMENT] * (init != "none"), *[shell.copy] * bool(shell.copy)]
+    maybe = (NIX_CONF, *definitions(init, unit), ENVIRONMENT if init != "none" else None, shell.copy)
+    files = [path for path in maybe if path is not None]
     return Site(
         nix=nix,
         pool=pool.pool,

@@ -118,6 +118,11 @@ class Copy(Resource):
         yield Remove(self.path)
 
     @override
+    def remembered(self, host: Host) -> Self:
+        sha256 = self.sha256 or hashlib.sha256(host.files.read(self.path)).hexdigest()
+        return self.model_copy(update={"sha256": sha256})
+
+    @override
     def edited(self, since: Self) -> bool:
         return self.sha256 != since.sha256 is not None
 

@@ -67,17 +67,14 @@ def build(host: Host, user: str = "alice") -> Seen:
 
 def build_by_ssh(host: Host, user: str = "alice") -> Seen:
     """The same over ssh, as somebody who comes from elsewhere."""
-    if not host.path("/root/.ssh/witness").exists():
-        host.sh("mkdir -p -m 0700 /root/.ssh; ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/witness")
-        host.run(["su", "-", user, "-c", "mkdir -m 0700 .ssh; cat > .ssh/authorized_keys"], input=_key(host))
+    key = "/tmp/witness"
+    host.sh(f"test -e {key} || ssh-keygen -q -t ed25519 -N '' -f {key}")
+    host.run(["su", "-", user, "-c", "mkdir -p -m 0700 .ssh; cat > .ssh/authorized_keys"], input=host.sh(f"cat {key}.pub"))
     line = "bash -lc 'cat > /tmp/$USER.nix; nix-build --no-out-link /tmp/$USER.nix'"
-    options = ("-i", "/root/.ssh/witness", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
-    return build_as(host, ["ssh", "-q", *options, f"{user}@localhost", line])
-
-
-def forget_ssh(host: Host, user: str = "alice") -> None:
-    """Take away what `build_by_ssh` needs."""
-    host.sh(f"rm -rf /root/.ssh ~{user}/.ssh")
+    options = ("-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
+    seen = build_as(host, ["ssh", "-q", *options, f"{user}@localhost", line])
+    host.sh(f"rm -r ~{user}/.ssh")
+    return seen
 
 
 def build_as(host: Host, command: list[str]) -> Seen:
@@ -109,6 +106,3 @@ def assert_own_profile(host: Host) -> None:
     assert profile.startswith("/nix/store/")
     host.sh("rm -r tools package.nix", user="alice")
 
-
-def _key(host: Host) -> str:
-    return host.sh("cat /root/.ssh/witness.pub")

@@ -10,7 +10,7 @@ import pytest
 from tests.real.bundles import BUNDLE
 from tests.real.conftest import MakeMachine
 from tests.real.host import Binds, Host
-from tests.real.nix import POOL, assert_isolated, assert_own_profile, build, build_by_ssh, forget_ssh
+from tests.real.nix import POOL, assert_isolated, assert_own_profile, build, build_by_ssh
 from tests.real.snapshot import PACKAGE_STATE, Snapshot, difference
 
 SOURCES = {"bundle": BUNDLE, "distro": "distro"}
@@ -80,7 +80,6 @@ def test_life_of_an_installation(init: str, source: str, machine_factory: MakeMa
     assert_isolated(host, build(host))
     assert_settled(host)
 
-    forget_ssh(host)
     removed = host.run("nixadmin uninstall --yes --purge-store", check=False)
     assert (removed.returncode, removed.stdout.split("\n")[0][:11]) == (0, "Uninstalled")
     assert_gone(before, host)
@@ -117,7 +116,7 @@ def assert_settled(host: Host) -> None:
 
 def test_debians_own_setup_is_adopted(machine_factory: MakeMachine) -> None:
     host = machine_factory("systemd")
-    host.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends nix-bin nix-setup-systemd")
+    host.sh("DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends bash-static nix-bin nix-setup-systemd")
     host.sh("adduser --quiet alice nix-users 2> /dev/null || usermod -aG nix-users alice")
     configure(host, nix="existing")
     before = state(host)

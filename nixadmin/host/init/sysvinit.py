@@ -1,12 +1,12 @@
 """sysvinit: a script in /etc/init.d, and links to it for each runlevel."""
 
-import os
 import re
 import shutil
 from pathlib import Path
 
 from nixadmin.host import Host
 from nixadmin.host.init.service import ServiceState
+from nixadmin.host.processes import PATH
 
 SCRIPTS = Path("/etc/init.d")
 RUNLEVELS = tuple(Path(f"/etc/rc{level}.d") for level in "0123456S")
@@ -64,12 +64,18 @@ class Sysvinit:
             host.run([SCRIPTS / name, "restart"])
 
     def reload(self, host: Host) -> None:
-        """Nothing to do: sysvinit reads its scripts each time."""
+        """Let insserv number the links of the other scripts as if one that has gone had never been there.
+
+        While a script is there, `update-rc.d remove` only takes its own links out. sysvinit itself reads its scripts
+        each time.
+        """
+        if not host.is_stand_in and shutil.which("insserv", path=PATH):
+            host.run(["insserv"])
 
     def _links(self, host: Host, name: str, *, on: bool) -> None:
-        if not host.is_stand_in and shutil.which("update-rc.d", path=os.defpath + ":/usr/sbin:/sbin"):
+        if not host.is_stand_in and shutil.which("update-rc.d", path=PATH):
             host.run(["update-rc.d", name, "defaults"] if on else ["update-rc.d", "-f", name, "remove"])
-        elif not host.is_stand_in and shutil.which("chkconfig", path=os.defpath + ":/usr/sbin:/sbin"):
+        elif not host.is_stand_in and shutil.which("chkconfig", path=PATH):
             host.run(["chkconfig", "--add" if on else "--del", name])
         else:
             self._plain_links(host, name, on=on)
