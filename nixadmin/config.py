@@ -76,6 +76,9 @@ class Config(BaseModel):
         {}, description="a setting that only root may read (access-tokens, say), as NAME=@FILE"
     )
 
+    per_user_mode: Literal["0755", "1777"] = Field(
+        "0755", description="mode above users' own directories: 1777 (anybody makes one) is for Nix before 2.3.1 alone"
+    )
     sandbox_shell: Line = Field("auto", description="/bin/sh of the build sandbox: auto, or a static shell's path")
     builders_file: AbsolutePath = Field(Path("/etc/nix/machines"), description="the list of remote builders")
     current_load: AbsolutePath = Field(

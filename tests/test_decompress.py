@@ -156,6 +156,10 @@ def test_no_thread_stays_when_the_reader_gives_up(tmp_path: Path) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    for path, message in ((tmp_path / "fifo", "not a regular file"), (tmp_path, "not a regular"), (tmp_path / "x", "No")):
+    for path, message in (
+        (tmp_path / "fifo", "not a regular file"),
+        (tmp_path, "not a regular"),
+        (tmp_path / "x", "No"),
+    ):
         with pytest.raises(NixadminError, match=message):
             read(path, 1)

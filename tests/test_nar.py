@@ -26,7 +26,13 @@ def dumped_by_nix(path: Path) -> bytes:
 def test_a_tree_as_nix_dumps_it(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "d/e").mkdir(parents=True)
-    for name, content in {"a": b"", "B": b"x" * 8, "d/z": b"\0\n", "d/é": os.urandom(3 << 20), "A b": b"1234567"}.items():
+    for name, content in {
+        "a": b"",
+        "B": b"x" * 8,
+        "d/z": b"\0\n",
+        "d/é": os.urandom(3 << 20),
+        "A b": b"1234567",
+    }.items():
         (tree / name).write_bytes(content)
     (tree / "B").chmod(0o711)
     (tree / "link").symlink_to("d/nowhere")

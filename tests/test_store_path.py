@@ -78,7 +78,14 @@ def test_a_name(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["", "nix", f"{DIGEST}-", DIGEST, f"{DIGEST}-.", f"{DIGEST}-..", f"{DIGEST}-a/b", f"{DIGEST}-a\n", f"{DIGEST}-a b"]
-    + [f"{DIGEST[:-1]}-a", f"{DIGEST[:-1]}e-a", f"{DIGEST}-{'x' * 212}", f"{DIGEST}-ä", f"../{DIGEST}-a", f"{DIGEST}-a\0"],
+    + [
+        f"{DIGEST[:-1]}-a",
+        f"{DIGEST[:-1]}e-a",
+        f"{DIGEST}-{'x' * 212}",
+        f"{DIGEST}-ä",
+        f"../{DIGEST}-a",
+        f"{DIGEST}-a\0",
+    ],
 )
 def test_no_name(name: str) -> None:
     with pytest.raises(NixadminError, match="is not the name of a store path"):

@@ -133,10 +133,10 @@ def test_refused(tmp_path: Path, name: str, fields: dict[str, object], message: 
 def test_links_within_the_store_are_proper(tmp_path: Path) -> None:
     draft = Draft(tmp_path)
     other = draft.cacert.absolute()
-    for n, target in enumerate(["bin/nix", "../share/..", f"{other}/etc", f"../{draft.cacert}", other, "nowhere"]):
+    for n, target in enumerate(["bin/nix", "share/..", f"{other}/etc", f"../{draft.cacert}", other, "nowhere"]):
         draft.add(f"store/{draft.nix}/link{n}", **(LINK | {"linkname": target}))
     (tmp_path / "t").write_bytes(draft.bytes())
-    assert len(all_items(tmp_path / "t")) == 6 + 1 + len(draft.members) - 6
+    assert len(all_items(tmp_path / "t")) == 1 + len(draft.members)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,9 @@ def test_cut_off(tmp_path: Path, keep: int) -> None:
         all_items(tmp_path / "t")
 
 
-@pytest.mark.parametrize("records", [b"30 path=/etc/passwd\n", b"x", b"-1 a=b\n", b"99999999 a=b\n", b"8 path=a", b"1 =\n"])
+@pytest.mark.parametrize(
+    "records", [b"30 path=/etc/passwd\n", b"x", b"-1 a=b\n", b"99999999 a=b\n", b"8 path=a", b"1 =\n"]
+)
 def test_pax_headers_that_do_not_add_up(tmp_path: Path, records: bytes) -> None:
     head = header("x", size=len(records), type=tarfile.XHDTYPE).tobuf() + records + bytes(512 - len(records))
     (tmp_path / "t").write_bytes(head + Draft(tmp_path).bytes())

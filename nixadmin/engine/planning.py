@@ -46,14 +46,15 @@ def goals(declared: Sequence[Resource], receipt: Receipt) -> Iterator[Goal]:
     """Each subject and what it should become.
 
     First what is declared. Then what the receipt knows and nobody declares any more goes back to what it was,
-    last first. Declaring nothing is therefore uninstalling.
+    last first; but what was there before and follows others comes after those. Declaring nothing is therefore
+    uninstalling.
     """
     for resource in declared:
         yield Goal(resource, resource)
     wanted = {resource.id for resource in declared}
-    for entry in reversed(receipt.entries.values()):
-        if entry.after.id not in wanted:
-            yield Goal(entry.after, entry.before, undoing=True)
+    undone = [entry for entry in reversed(receipt.entries.values()) if entry.after.id not in wanted]
+    for entry in sorted(undone, key=lambda entry: entry.before is not None and bool(entry.after.follows)):
+        yield Goal(entry.after, entry.before, undoing=True)
 
 
 def consider(goal: Goal, receipt: Receipt, host: Host, *, take_over: bool = False) -> Change:

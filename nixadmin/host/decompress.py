@@ -103,9 +103,10 @@ def opened(
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a fifo must not keep us waiting
     except OSError as e:
         raise NixadminError(f"cannot read {called}: {e.strerror}", "look at its name and its mode") from e
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NixadminError(f"{called} is not a regular file", "name a tarball")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NixadminError(f"{called} is not a regular file", "name a tarball")
         source = _Source(file, hasher)
         if threads > 1 and (blocks := xz_index.blocks(descriptor)):
             chunks = _side_by_side(source, blocks, threads)

@@ -64,18 +64,20 @@ def members(stream: Stream) -> Iterator[Member]:
 
 
 def _header(stream: Stream) -> tarfile.TarInfo | None:
-    first = stream.position == 0
-    try:
+    if stream.position == 0:
+        block = b""
+        while len(block) < _BLOCK and (piece := stream.some(_BLOCK - len(block))):
+            block += piece
+        wrong = "is not a tarball"
+    else:
         block = stream.read(_BLOCK)
+        wrong = "is damaged"
+    try:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
         return None
-    except (NixadminError, tarfile.HeaderError) as e:
-        if first:
-            raise NixadminError(f"{stream.called} is not a tarball", _HINT) from e
-        if isinstance(e, NixadminError):
-            raise
-        raise NixadminError(f"{stream.called} is damaged: {e}", _HINT) from e
+    except tarfile.HeaderError as e:
+        raise NixadminError(f"{stream.called} {wrong} ({e})", _HINT) from e
     if header.size < 0:
         raise NixadminError(f"{stream.called} holds {header.name!r} with a size below zero", _HINT)
     return header

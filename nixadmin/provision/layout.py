@@ -13,6 +13,12 @@ SECRETS = CONF / "nixadmin-secret.conf"
 ENVIRONMENT = Path("/etc/default/nix-daemon")
 LOGIN = Path("/etc/profile.d/nixadmin.sh")
 
+# What login screens read: SDDM, and those that ask AccountsService (GDM, LightDM). LightDM by itself shows nobody
+# without a login shell.
+SDDM = Path("/etc/sddm.conf.d/nixadmin.conf")
+SDDM_PROGRAM = Path("/usr/bin/sddm")
+ACCOUNTS_SERVICE = Path("/var/lib/AccountsService/users")
+
 SERVICE = "nix-daemon"
 UNITS = Path("/etc/systemd/system")
 SCRIPT = Path("/etc/init.d/nix-daemon")

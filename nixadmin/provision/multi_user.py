@@ -6,16 +6,19 @@ from pathlib import Path
 
 from nixadmin.config import Config
 from nixadmin.engine.resource import Resource
+from nixadmin.errors import UsageError
 from nixadmin.host.nix import DEFAULT_PROFILE, STORE
 from nixadmin.nix.differences import BUILDS_IN_STATE, READS_CURRENT_LOAD, READS_REMOTE_SYSTEMS
 from nixadmin.nix.settings import secret
 from nixadmin.provision import settings
 from nixadmin.provision.layout import (
+    ACCOUNTS_SERVICE,
     CACHE,
     ENVIRONMENT,
     LOGIN,
     NIX_CONF,
     PER_USER,
+    SDDM,
     SECRETS,
     SERVICE,
     SOCKET,
@@ -56,6 +59,7 @@ def installation(config: Config, site: Site) -> list[Resource]:
         *files,
         *_profile(site),
         *_login(config, site),
+        *_login_screens(site),
         *_service(site, files),
     ]
 
@@ -74,15 +78,25 @@ def _store(config: Config, site: Site) -> Iterator[Resource]:
         yield data(STATE / name)
     yield data(CACHE)
     yield data(SOCKET, site.socket_mode, site.socket_group)
-    # Not writable by others since CVE-2019-17365 (Nix 2.3.1): each user's own directory is made for them.
     for parent in PER_USER:
-        yield data(parent)
+        yield data(parent, _per_user_mode(config, site))
     if BUILDS_IN_STATE.holds(site.nix.version):
         # No other user may write to it: CVE-2025-46415.
         yield data(STATE / "builds")
     if config.current_load.is_relative_to(STATE):
         yield data(config.current_load)
     yield from site.own_directories
+
+
+def _per_user_mode(config: Config, site: Site) -> int:
+    """Where anybody can make a directory, a user can make another's first: CVE-2019-17365."""
+    mode = int(config.per_user_mode, 8)
+    if mode & 0o002 and site.nix.version.has("2.3.1"):
+        raise UsageError(
+            f"{site.nix.version} needs no directory that everybody may write to",
+            "leave --per-user-mode at 0755: nixadmin makes each user's own (CVE-2019-17365)",
+        )
+    return mode
 
 
 def _configuration(config: Config, site: Site) -> Iterator[Resource]:
@@ -153,6 +167,16 @@ def _login(config: Config, site: Site) -> Iterator[Resource]:
             xdg=xdg == "true",
         )
         yield File(path=LOGIN, content=content)
+
+
+def _login_screens(site: Site) -> Iterator[Resource]:
+    """Keep the build users off them: their uids are those of people (NixOS/nix#7068)."""
+    if site.has_sddm:
+        shells = ",".join(sorted({user.shell for user in site.pool.users}))
+        yield File(path=SDDM, content=f"# Written by nixadmin\n[Users]\nHideShells={shells}\n")
+    if site.has_accounts_service:
+        for user in site.pool.users:
+            yield File(path=ACCOUNTS_SERVICE / user.name, content="[User]\nSystemAccount=true\n")
 
 
 def _service(site: Site, files: list[Resource]) -> Iterator[Resource]:

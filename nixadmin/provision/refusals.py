@@ -62,7 +62,8 @@ def _file_system(host: Host, unpacked_size: int) -> Iterator[NixadminError]:
         )
     if where.read_only:
         yield NixadminError(
-            f"{where.mount_point} is mounted read-only", f"mount -o remount,rw {where.mount_point}, or mount {NIX} apart"
+            f"{where.mount_point} is mounted read-only",
+            f"mount -o remount,rw {where.mount_point}, or mount {NIX} apart",
         )
     needed = unpacked_size + _ROOM
     if where.free < needed:

@@ -27,6 +27,8 @@ class Site:
     own_directories: tuple[Directory, ...]
     absent: tuple[Path, ...]
     logs_in_by_profile: bool
+    has_sddm: bool
+    has_accounts_service: bool
     adopted_unit: Path | None
     adopted_settings: Mapping[str, str]
     socket_mode: int

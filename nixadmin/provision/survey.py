@@ -14,11 +14,14 @@ from nixadmin.nix import conf
 from nixadmin.nix.conf import strip_block
 from nixadmin.provision import ids, settings, source
 from nixadmin.provision.layout import (
+    ACCOUNTS_SERVICE,
     ENVIRONMENT,
     FOREIGN_DEFINITIONS,
     LOGIN,
     NIX_CONF,
     PER_USER,
+    SDDM,
+    SDDM_PROGRAM,
     SOCKET,
     definitions,
 )
@@ -29,6 +32,7 @@ from nixadmin.resources.block import NAME
 from nixadmin.sandbox.shell import Shell, find_shell
 
 _DPKG = Path("/var/lib/dpkg/status")
+_CONF_OWNERS = ("nix-bin", "nix-setup-systemd")  # Debian packages that have brought a nix.conf, in one release or another
 _PACKAGED_SHELLS = {"bash-static": Path("/bin/bash-static")}
 
 
@@ -47,7 +51,9 @@ def survey(host: Host, config: Config, receipt: Receipt) -> Site:
     unit = _adopted_unit(host, receipt, init)
     mode, group = _socket_access(host, receipt)
     people = tuple(ordinary_users(host, pool.pool))
-    maybe = (NIX_CONF, *definitions(init, unit), ENVIRONMENT if init != "none" else None, shell.copy)
+    sddm = host.files.inode(SDDM_PROGRAM) is not None
+    environment = ENVIRONMENT if init != "none" else None
+    maybe = (NIX_CONF, *definitions(init, unit), environment, shell.copy, SDDM if sddm else None)
     files = [path for path in maybe if path is not None]
     return Site(
         nix=nix,
@@ -58,6 +64,8 @@ def survey(host: Host, config: Config, receipt: Receipt) -> Site:
         own_directories=tuple(_own_directories(host, receipt, people)),
         absent=tuple(_absent(host, receipt, files)),
         logs_in_by_profile=host.files.inode(LOGIN.parent) is not None,
+        has_sddm=sddm,
+        has_accounts_service=host.files.inode(ACCOUNTS_SERVICE) is not None,
         adopted_unit=unit,
         adopted_settings=adopted,
         socket_mode=mode,
@@ -119,7 +127,7 @@ def _is_as_packaged(host: Host) -> bool:
         return False
     text = strip_block(host.files.read(NIX_CONF).decode(errors="replace"), NAME)
     digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-    said = host.run(["dpkg-query", "--show", "--showformat", "${Conffiles}", "nix-bin"], ok=(0, 1)).out
+    said = host.run(["dpkg-query", "--show", "--showformat", "${Conffiles}\n", *_CONF_OWNERS], ok=(0, 1)).out
     return f"{NIX_CONF} {digest}" in said
 
 

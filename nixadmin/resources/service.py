@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from pydantic import Field
 from typing_extensions import override
 
 from nixadmin.engine.resource import Resource
@@ -39,7 +40,8 @@ class Service(Resource):
     running: bool = True
     failed: bool = False
     masked: bool = False
-    current: bool = True
+    # Left out of the receipt: nobody wants a daemon with outdated settings back.
+    current: bool = Field(True, exclude=True)
     reads: tuple[Path, ...] = ()
     depends: frozenset[str] = frozenset()
 

@@ -22,12 +22,12 @@ class Cause:
     remedy: str
 
 
-# By pattern, the more telling first. {who} is the user, {said} Nix's own words.
+# By pattern, the more telling first; {who} is the user.
 _CAUSES = (
     (
         r"cannot connect to socket.*Permission denied",
         "{who} may not reach the daemon's socket",
-        "nobody can use Nix who cannot enter /nix/var/nix/daemon-socket: chmod 0755 it, or add {who} to its group",
+        "let everybody enter /nix/var/nix/daemon-socket (chmod 0755), or its group (chmod 0750, chgrp)",
     ),
     (
         r"cannot connect to socket.*No such file",
@@ -88,12 +88,17 @@ def cause(host: Host, said: str, who: str) -> Cause:
         return Cause(f"the daemon cannot sandbox: {_last_error(said)}", f"its unit may confine it too much; {_LOG}")
     for pattern, saw, remedy in _CAUSES:
         if re.search(pattern, text):
-            return Cause(f"{saw.format(who=who)} ({_last_error(said)})", remedy.format(who=who))
+            words = next((line for line in _lines(said) if re.search(pattern, line)), _last_error(said))
+            return Cause(f"{saw.format(who=who)} ({words.rpartition('error: ')[2]})", remedy.format(who=who))
     return Cause(_last_error(said) or "it failed without a word", _LOG)
+
+
+def _lines(said: str) -> list[str]:
+    return [plain(line) for line in said.splitlines()]
 
 
 def _last_error(said: str) -> str:
     """The innermost error: Nix gives the outer ones first, and lines of context around them."""
-    lines = [plain(line) for line in said.splitlines()]
+    lines = _lines(said)
     errors = [line.partition("error: ")[2] for line in lines if "error: " in line]
     return next((error for error in reversed(errors) if error), next((line for line in reversed(lines) if line), ""))

@@ -38,9 +38,11 @@ def clear_away(host: Host, programs: Path, name: str, home: Path, label: str, ha
         except NixadminError as e:
             left = f"{', '.join(map(str, paths))}: {e}: {e.hint}"
     for match in found:
-        if match[3]:
+        if match[3] == ".lock":
+            host.files.remove(STORE / match[0])
+        elif match[3]:
             host.files.remove_tree(STORE / match[0])
-        if match[2] and not match[3]:
+        elif match[2]:
             _clear_log(host, f"{match[1]}-{name}.drv")
     for link in host.files.names(STATE / "gcroots/auto"):
         root = host.files.inode(STATE / "gcroots/auto" / link)

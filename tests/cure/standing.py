@@ -35,6 +35,7 @@ ACCOUNTS = frozenset({"etc/passwd", "etc/shadow", "etc/group", "etc/gshadow"})
 # What tools for accounts keep beside the account files, and the notes of Nix processes that were killed.
 _NOT_COMPARED = re.compile(r"etc/(passwd-|group-|shadow-|gshadow-|\.pwd\.lock)|nix/var/nix/temproots/.*|(dev|proc)/.*")
 _DATABASE = "nix/var/nix/db/db.sqlite"
+_SOCKET = "[Socket]\nListenStream=/nix/var/nix/daemon-socket/socket\n[Install]\nWantedBy=sockets.target\n"
 RECEIPT = "var/lib/nixadmin/receipt.json"
 
 
@@ -77,7 +78,8 @@ def lived_in(root: Path) -> None:
         "etc/nix/nix.conf": ("# ours since 2019\ncores = 2\nkeep-outputs = true", 0o640),
         "etc/profile.d/nixadmin.sh": ("export EDITOR=ed\n", 0o600),
         "etc/default/nix-daemon": ("FOO=bar\n", 0o644),
-        "etc/systemd/system/nix-daemon.service": ("[Service]\nExecStart=/opt/nix-daemon\n", 0o644),
+        "usr/lib/systemd/system/nix-daemon.service": ("[Service]\nExecStart=/usr/bin/nix-daemon\n", 0o644),
+        "usr/lib/systemd/system/nix-daemon.socket": (_SOCKET, 0o644),
         "usr/local/lib/nixadmin/note": ("theirs\n", 0o644),
         "nix/note": ("theirs\n", 0o644),
     }
@@ -239,11 +241,11 @@ def in_process(root: Path, act: Callable[[Host], T], prepare: Callable[[], None]
             if prepare:
                 prepare()
             answer = (act(Host(root)), None, "")
-        except BaseException as e:  # noqa: BLE001 - the parent raises it
+        except BaseException as e:
             answer = (None, e, traceback.format_exc())
         try:
             data = pickle.dumps(answer)
-        except Exception:  # noqa: BLE001
+        except Exception:
             data = pickle.dumps((None, RuntimeError(answer[2]), answer[2]))
         with open(writer, "wb") as pipe:
             pipe.write(data)

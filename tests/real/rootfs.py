@@ -89,7 +89,7 @@ class Recipe:
     suite: str
     packages: tuple[str, ...]
     customise: str
-    offered: tuple[str, ...] = ("bash-static", "busybox-static", "nix-bin")
+    offered: tuple[str, ...] = ("bash-static", "busybox-static", "nix-bin", "patchelf")
 
     @property
     def key(self) -> str:

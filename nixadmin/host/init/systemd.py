@@ -73,7 +73,8 @@ class Systemd:
     def restart(self, host: Host, name: str) -> None:
         if not host.is_stand_in:
             self.reload(host)
-            host.run(["systemctl", "try-restart", f"{name}.service"])
+            # The socket stays, and starts it again for whoever comes next.
+            host.run(["systemctl", "stop" if self.state(host, name).running else "try-restart", f"{name}.service"])
 
     def reload(self, host: Host) -> None:
         if not host.is_stand_in:
