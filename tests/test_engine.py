@@ -174,7 +174,7 @@ def test_killed_anywhere_it_converges_and_comes_off(host: Host, monkeypatch: pyt
 
 
 def _without_dates(tree: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
-    return {name: value for name, value in tree.items() if name != "var/lib/nixadmin/receipt.json"}
+    return {name: value for name, value in tree.items() if not name.startswith("var/lib/nixadmin/")}
 
 
 def test_the_receipt_is_written_before_the_first_step(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,8 +213,21 @@ def test_the_receipt_is_for_root_alone(host: Host) -> None:
     provision(host)
     path = host.at(receipts.PATH)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert path.parent.stat().st_mode & 0o777 == 0o755
     assert json.loads(path.read_text())["version"] == receipts.VERSION
+
+
+def test_everybody_may_read_the_receipt_without_its_secrets(host: Host) -> None:
+    secret = File(path=Path("/etc/secret.conf"), content="hush\n", mode=0o600)
+    receipt = Receipt.load(host)
+    receipt.wishes = {"secret-setting": {"access-tokens": "hush"}, "gid": 5}
+    perform(plan([*ALL, secret], receipt, host), receipt, host)
+    public = host.at(receipts.PUBLIC)
+    assert public.stat().st_mode & 0o777 == 0o644
+    assert "hush" not in public.read_text() and "hush" in host.at(receipts.PATH).read_text()
+    assert set(json.loads(public.read_text())["entries"]) == set(Receipt.load(host).entries)
+    uninstall(host)
+    assert not public.parent.exists()
 
 
 def test_modes_do_not_depend_on_the_umask(host: Host) -> None:

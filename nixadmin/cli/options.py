@@ -81,7 +81,7 @@ def wishes(
     asked: Namespace, host: Host, config: Config, environment: Mapping[str, str] = os.environ
 ) -> dict[str, JsonValue]:
     """What flags and variables have wished for, in this run and in those before it: it holds for the next ones too."""
-    wished = dict(Receipt.load(host, blind=True).wishes)
+    wished = dict(Receipt.load(host, public=True).wishes)
     for name, item in _environment(environment) | _flags(asked):
         value = getattr(config, name)
         if item is None:
@@ -97,7 +97,7 @@ def _remembered(host: Host) -> Layer:
     """What earlier runs were asked for by flags and variables."""
     layer: Layer = {}
     known = {fields.key(name): name for name in Config.model_fields}
-    for key, value in Receipt.load(host, blind=True).wishes.items():
+    for key, value in Receipt.load(host, public=True).wishes.items():
         name, origin = known.get(key), f"{key}, as provision was asked before"
         if name is None:
             continue  # an option of another version of nixadmin

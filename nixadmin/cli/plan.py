@@ -35,7 +35,7 @@ def run(asked: Namespace) -> int:
     else:
         paper = Paper(sys.stdout)
         paper.write(plan.lines(proposal.plan, proposal.notes, verbose=asked.verbose))
-        if proposal.refusals:
+        if proposal.refusals and not proposal.plan.empty:
             paper.write([Line(), Line("Before provision can begin", "title")])
             for refusal in proposal.refusals:
                 paper.write(plan.two_lines(refusal))

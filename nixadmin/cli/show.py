@@ -25,7 +25,7 @@ def run(asked: Namespace) -> int:
     from nixadmin.report import data, owned
     from nixadmin.report.paper import Paper
 
-    receipt = Receipt.load(arguments.the_host(asked))
+    receipt = Receipt.load(arguments.the_host(asked), public=True)
     if asked.json:
         data.write(sys.stdout, data.of_receipt(receipt))
     else:

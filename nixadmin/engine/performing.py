@@ -43,6 +43,7 @@ def perform(
     left = [Left(conflict.goal.subject, conflict.error) for conflict in plan.conflicts]
     if plan.conflicts and not keep_going:
         raise plan.conflicts[0].error
+    _tidy(plan, receipt, host)
     written = receipt.model_copy(deep=True)
     receipt.follow(plan.declared)
     for conflict in plan.conflicts:
@@ -52,7 +53,7 @@ def perform(
     for change in plan.changes:
         if not change.undoing:
             receipt.begin(change.before, change.subject, datetime.now(UTC))
-    if (receipt.entries, receipt.wishes) != (written.entries, written.wishes):
+    if (receipt.entries, receipt.wishes) != (written.entries, written.wishes) or not receipt.entries:
         receipt.save(host)
     try:
         for place, change in enumerate(plan.changes):
@@ -70,6 +71,16 @@ def perform(
             receipt.save(host)
     # What could not be removed by itself may have gone with the directory that held it.
     return [one for one in left if one.subject.observe(host) is not None]
+
+
+def _tidy(plan: Plan, receipt: Receipt, host: Host) -> None:
+    """Clear away what a run that was killed may have left half-made."""
+    for entry in receipt.entries.values():
+        if not entry.done:
+            entry.after.tidy(host)
+    for goal in (*plan.settled, *(Goal(change.subject, change.after, change.undoing) for change in plan.changes)):
+        if goal.undoing:
+            goal.subject.tidy(host)
 
 
 def _make(planned: Change, receipt: Receipt, host: Host, *, take_over: bool) -> None:

@@ -1,6 +1,7 @@
 """What nixadmin did to this host, and what was there before."""
 
 import json
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from nixadmin.host import Host
 
 # Outside every tree that it describes, and readable by root alone: a file that it remembers may hold a secret.
 PATH = Path("/var/lib/nixadmin/receipt.json")
+# The same without the secrets, so that anybody can see whether the host is still as declared.
+PUBLIC = PATH.with_name("public.json")
 VERSION = 1
 
 
@@ -50,30 +53,27 @@ class Receipt(BaseModel):
     # Options that were given for one run and hold for the next ones too, by their names.
     wishes: dict[str, JsonValue] = {}
     entries: dict[str, Entry] = {}
-    # Whether there is a receipt that we may not read.
-    blind: bool = Field(False, exclude=True)
     _order: dict[str, int] = PrivateAttr(default={})
 
     @classmethod
-    def load(cls, host: Host, *, blind: bool = False) -> Self:
-        """Read the host's receipt; an empty one if there is none, or (`blind`) if only root may read it.
+    def load(cls, host: Host, *, public: bool = False) -> Self:
+        """Read the host's receipt; an empty one if there is none; with `public`, what everybody may read of it.
 
         Raises NixadminError when it is unreadable, damaged, or written by a newer nixadmin.
         """
+        path = PUBLIC if public and os.geteuid() != 0 else PATH
         try:
-            data = json.loads(host.files.read(PATH))
+            data = json.loads(host.files.read(path))
             if data["version"] > VERSION:
                 raise NixadminError(
-                    f"{PATH} was written by a newer nixadmin (receipt version {data['version']})",
+                    f"{path} was written by a newer nixadmin (receipt version {data['version']})",
                     "use that nixadmin, or a newer one",
                 )
             return cls.model_validate(data)
         except FileNotFoundError:
             return cls()
         except PermissionError as e:
-            if blind:
-                return cls(blind=True)
-            raise NixadminError(f"{PATH} may be read by root alone", "run this as root") from e
+            raise NixadminError(f"{path} may be read by root alone", "run this as root") from e
         except (ValueError, KeyError, TypeError, ValidationError) as e:
             reason = str(e).splitlines()[0]
             raise NixadminError(
@@ -91,9 +91,7 @@ class Receipt(BaseModel):
     def begin(self, before: Resource | None, after: Resource, now: datetime) -> bool:
         """Note a change that is about to be made. False if this was noted already."""
         known = self.entries.get(after.id)
-        entry = Entry(
-            before=self.first_before(after.id, before), after=after, since=known.since if known else now
-        )
+        entry = Entry(before=self.first_before(after.id, before), after=after, since=known.since if known else now)
         if known == entry:
             return False
         self.entries[after.id] = entry
@@ -111,7 +109,9 @@ class Receipt(BaseModel):
         """Write it to the host, whole or not at all; an empty receipt leaves no file and no directory."""
         home = PATH.parent
         if not self.entries:
+            host.files.tidy(PATH)
             host.files.remove(PATH)
+            host.files.remove(PUBLIC)
             if not host.files.names(home):
                 host.files.remove(home)
             return
@@ -119,5 +119,19 @@ class Receipt(BaseModel):
         # What is declared no more was made for something that is: it stays behind what it was made after.
         self.entries = dict(sorted(self.entries.items(), key=lambda e: self._order.get(e[0], last)))
         if host.files.inode(home) is None:
-            host.files.make_directory(home, 0o700, 0, 0)
+            host.files.make_directory(home, 0o755, 0, 0)
         host.files.write(PATH, self.model_dump_json(indent=1).encode(), 0o600, 0, 0)
+        host.files.write(PUBLIC, self._without_secrets().model_dump_json(indent=1).encode(), 0o644, 0, 0)
+
+    def _without_secrets(self) -> "Receipt":
+        entries = {
+            id_: entry.model_copy(
+                update={"before": entry.before and entry.before.public(), "after": entry.after.public()}
+            )
+            for id_, entry in self.entries.items()
+        }
+        hidden = {
+            name: dict.fromkeys(value, "hidden") if name.startswith("secret") and isinstance(value, dict) else value
+            for name, value in self.wishes.items()
+        }
+        return self.model_copy(update={"entries": entries, "wishes": hidden})

@@ -67,6 +67,9 @@ class Resource(BaseModel, ABC):
         raise ConflictError(f"{self.id} exists and differs: {', '.join(self.differences(before))}")
         yield  # pragma: no cover - makes this a generator like its overrides
 
+    def tidy(self, host: Host) -> None:
+        """Remove what a run that was killed has left half-made beside it."""
+
     def stale(self, host: Host) -> Self:
         """How this, observed on the host, will read once something that it follows has changed."""
         return self
@@ -78,6 +81,10 @@ class Resource(BaseModel, ABC):
     def edited(self, since: Self) -> bool:
         """Whether this, observed now, bears a person's work that `since`, which nixadmin left, did not."""
         return False
+
+    def public(self) -> Self:
+        """This, without what only root may see of it."""
+        return self
 
     def differences(self, before: Self) -> Iterator[str]:
         """What differs from `before`, for people: `mode 0777 → 0755`."""

@@ -115,6 +115,12 @@ def rewrite(root: Path, transform: Callable[[AccountFiles], AccountFiles]) -> No
         os.close(etc)
 
 
+def locked(root: Path) -> bool:
+    """Whether a program is changing the accounts, or was when it was killed."""
+    locks = (f"{prefix}{name}{suffix}" for name in _LOCKS for prefix, suffix in (("", ".lock"), (".", ".nixadmin-lock")))
+    return any(os.path.lexists(root / "etc" / lock) for lock in locks)
+
+
 @contextmanager
 def _locked(etc: int) -> Iterator[None]:
     """Hold every lock that the tools take.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nixadmin.errors import NixadminError
-from nixadmin.host.account_files import AccountFiles, rewrite
+from nixadmin.host.account_files import AccountFiles, locked, rewrite
 from nixadmin.host.processes import run
 
 # As login.defs(5) of shadow 4.13 gives them; SYS_UID_MAX and SYS_GID_MAX follow from UID_MIN and GID_MIN.
@@ -173,6 +173,11 @@ class Accounts:
             if os.path.exists("/run/nscd/socket"):
                 for table in ("passwd", "group"):
                     run(["nscd", "--invalidate", table], ok=range(256))
+
+    def tidy(self) -> None:
+        """Remove the locks and drafts of a run that was killed. Raises as `rewrite` does."""
+        if locked(self._root):
+            rewrite(self._root, lambda files: files)
 
     def _file(self, name: str) -> _Parsed:
         path = self._root / "etc" / name

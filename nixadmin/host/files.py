@@ -95,7 +95,7 @@ class Files:
     def write(self, path: Path, content: bytes, mode: int, uid: int, gid: int, mtime_ns: int | None = None) -> None:
         """Replace a file as a whole: written beside it, synced, then renamed over it."""
         with self._parent(path) as (parent, name), _told(f"write {path}"):
-            scratch = f".{name}.nixadmin-new"
+            scratch = _scratch(name)
             _unlink(scratch, parent)  # left by a run that was killed
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(scratch, flags, 0o600, dir_fd=parent)
@@ -119,11 +119,19 @@ class Files:
             found = _lstat(name, parent)
             if found is not None and not stat.S_ISLNK(found.st_mode):
                 raise ConflictError(f"{path} is not a link", f"move {path} away")
-            scratch = f".{name}.nixadmin-new"
+            scratch = _scratch(name)
             _unlink(scratch, parent)
             os.symlink(target, scratch, dir_fd=parent)
             os.rename(scratch, name, src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
+
+    def tidy(self, path: Path) -> None:
+        """Remove what a `write` or `link` that was killed has left beside `path`."""
+        try:
+            with self._parent(path) as (parent, name):
+                _unlink(_scratch(name), parent)
+        except (FileNotFoundError, NotADirectoryError):
+            return
 
     def remove(self, path: Path) -> None:
         """Remove a file, a link or an empty directory; what is not there needs no removing."""
@@ -217,6 +225,10 @@ def _lstat(name: str, parent: int) -> os.stat_result | None:
         return os.lstat(name, dir_fd=parent)
     except FileNotFoundError:
         return None
+
+
+def _scratch(name: str) -> str:
+    return f".{name}.nixadmin-new"
 
 
 def _own(descriptor: int, mode: int, uid: int, gid: int) -> None:

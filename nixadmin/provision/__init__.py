@@ -46,12 +46,11 @@ def propose(
 
     Raises NixadminError when the configuration cannot be had on this host at all.
     """
-    receipt = Receipt.load(host, blind=True)
+    receipt = Receipt.load(host, public=True)
     site = survey(host, config, receipt)
     wanted = plan(installation(config, site), receipt, host, take_over=take_over)
     refused = tuple(refusals(host, site.nix.unpacked_size))
-    notes = (*site.notes, *(["root alone knows what nixadmin owns here; this is what anybody sees"] * receipt.blind))
-    return Proposal(wanted, receipt, site, notes, refused, wishes)
+    return Proposal(wanted, receipt, site, site.notes, refused, wishes)
 
 
 def carry_out(host: Host, proposal: Proposal, *, tell: Tell, take_over: bool = False) -> None:

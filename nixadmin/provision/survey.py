@@ -32,7 +32,10 @@ from nixadmin.resources.block import NAME
 from nixadmin.sandbox.shell import Shell, find_shell
 
 _DPKG = Path("/var/lib/dpkg/status")
-_CONF_OWNERS = ("nix-bin", "nix-setup-systemd")  # Debian packages that have brought a nix.conf, in one release or another
+_CONF_OWNERS = (
+    "nix-bin",
+    "nix-setup-systemd",
+)  # Debian packages that have brought a nix.conf, in one release or another
 _PACKAGED_SHELLS = {"bash-static": Path("/bin/bash-static")}
 
 

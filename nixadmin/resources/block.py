@@ -42,6 +42,10 @@ class Block(Resource):
         return self.model_copy(update={"content": content})
 
     @override
+    def tidy(self, host: Host) -> None:
+        host.files.tidy(self.path)
+
+    @override
     def create(self) -> Iterator[Step]:
         yield WriteBlock(self.path, self.content)
 

@@ -103,6 +103,10 @@ class Copy(Resource):
             return None
 
     @override
+    def tidy(self, host: Host) -> None:
+        host.files.tidy(self.path)
+
+    @override
     def create(self) -> Iterator[Step]:
         yield CopyFile(self.path, self.source, self.sha256, self.mode, self.owner, self.group)
 

@@ -57,6 +57,10 @@ class File(Resource):
         )
 
     @override
+    def tidy(self, host: Host) -> None:
+        host.files.tidy(self.path)
+
+    @override
     def create(self) -> Iterator[Step]:
         yield Write(self.path, self.content, self.mode, self.owner, self.group, self.mtime_ns)
 
@@ -83,6 +87,10 @@ class File(Resource):
                 yield "content"
             elif field != "mtime":
                 yield difference
+
+    @override
+    def public(self) -> Self:
+        return self.model_copy(update={"content": ""}) if self.private else self
 
     @property
     def private(self) -> bool:

@@ -76,6 +76,10 @@ class Pool(Resource):
         )
 
     @override
+    def tidy(self, host: Host) -> None:
+        host.accounts.tidy()
+
+    @override
     def create(self) -> Iterator[Step]:
         yield SetPool(None, self)
 

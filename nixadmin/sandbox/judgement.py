@@ -7,12 +7,12 @@ from nixadmin.host import Host
 from nixadmin.sandbox.finding import Finding, plain
 from nixadmin.sandbox.obstacles import obstacles
 from nixadmin.sandbox.shell import Shell
-from nixadmin.sandbox.witness import Testimony, read_maps
+from nixadmin.sandbox.witness import Sighting, read_maps
 
 _CONF = "/etc/nix/nix.conf"
 
 
-def judge(host: Host, seen: Testimony, pool_uids: Collection[int], shell: Shell | None) -> Iterator[Finding]:
+def judge(host: Host, seen: Sighting, pool_uids: Collection[int], shell: Shell | None) -> Iterator[Finding]:
     """Whether the build was sandboxed, by whom it was done, whether it had a network, and what its shell was."""
     yield _sandbox(host, seen)
     yield _build_user(host, seen, pool_uids)
@@ -20,7 +20,7 @@ def judge(host: Host, seen: Testimony, pool_uids: Collection[int], shell: Shell 
     yield _shell(seen, shell)
 
 
-def _sandbox(host: Host, seen: Testimony) -> Finding:
+def _sandbox(host: Host, seen: Sighting) -> Finding:
     outside = [thing for thing in seen.outside if thing.startswith("/")]
     ok = seen.pid == 1 and not outside
     paths = f"{seen.paths} path{'' if seen.paths == 1 else 's'} of the store"
@@ -36,7 +36,7 @@ def _sandbox(host: Host, seen: Testimony) -> Finding:
     return Finding("sandbox", False, saw, "nothing but its inputs", remedy)
 
 
-def _build_user(host: Host, seen: Testimony, pool_uids: Collection[int]) -> Finding:
+def _build_user(host: Host, seen: Sighting, pool_uids: Collection[int]) -> Finding:
     uid = seen.uid_outside(read_maps(host.files.read(Path("/proc/self/uid_map")).decode()))
     user = host.accounts.user_by_id(uid)
     saw = f"uid {uid} ({user.name})" if user else f"uid {uid}"
@@ -44,7 +44,7 @@ def _build_user(host: Host, seen: Testimony, pool_uids: Collection[int]) -> Find
     return Finding("build user", uid in pool_uids, saw, "a uid of the pool", remedy)
 
 
-def _network(seen: Testimony) -> Finding:
+def _network(seen: Sighting) -> Finding:
     outside = [thing for thing in seen.outside if not thing.startswith("/")]
     others = sorted(seen.interfaces - {"lo"})
     ok = not outside and not others
@@ -53,7 +53,7 @@ def _network(seen: Testimony) -> Finding:
     return Finding("network", ok, saw, "no network of the host", remedy)
 
 
-def _shell(seen: Testimony, shell: Shell | None) -> Finding:
+def _shell(seen: Sighting, shell: Shell | None) -> Finding:
     what = f"bash {seen.bash}" if seen.bash else "no bash"
     libraries = sorted(seen.mapped - {"/bin/sh"})
     if shell is None:

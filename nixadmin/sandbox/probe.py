@@ -22,7 +22,7 @@ from nixadmin.sandbox.judgement import judge
 from nixadmin.sandbox.leavings import clear_away, per_user
 from nixadmin.sandbox.shell import Shell
 from nixadmin.sandbox.visitor import Visitor, choose_visitor
-from nixadmin.sandbox.witness import EXPRESSION, LONGEST, SCRIPT, Testimony
+from nixadmin.sandbox.witness import EXPRESSION, LONGEST, SCRIPT, Sighting
 
 __all__ = ["Finding", "probe"]
 
@@ -136,15 +136,15 @@ def _findings(
         yield Finding("build", False, why.saw, expected, why.remedy)
         return
     try:
-        testimony = _testimony(host, ended.out, name)
+        sighting = _sighting(host, ended.out, name)
     except NixadminError as e:
         yield Finding("build", False, f"{plain(str(e))}: {plain(e.hint or '')}", expected, "run it again")
         return
     yield Finding("build", True, f"{who} built through the daemon, in {ended.seconds:.2f} s", expected)
-    yield from judge(host, testimony, pool_uids, shell)
+    yield from judge(host, sighting, pool_uids, shell)
 
 
-def _testimony(host: Host, out: str, name: str) -> Testimony:
+def _sighting(host: Host, out: str, name: str) -> Sighting:
     """What the build wrote. The path comes from the user, so it is believed only when it can be no other file."""
     said = out.strip()
     match = _OUTPUT.fullmatch(said)
@@ -153,4 +153,4 @@ def _testimony(host: Host, out: str, name: str) -> Testimony:
     inode = host.files.inode(Path(said))
     if inode is None or inode.kind != "file" or inode.size > LONGEST:
         raise NixadminError("the output of the build is not what was asked for", said)
-    return Testimony.read(host.files.read(Path(said)).decode(errors="replace"))
+    return Sighting.read(host.files.read(Path(said)).decode(errors="replace"))

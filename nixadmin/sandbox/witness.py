@@ -61,7 +61,7 @@ _LINE = re.compile(r"([a-z]+) (.*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Testimony:
+class Sighting:
     """What the build saw. `maps` are the lines of its uid_map: inside, outside, count."""
 
     pid: int

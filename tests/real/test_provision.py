@@ -42,12 +42,14 @@ def provision(host: Host, *words: str) -> subprocess.CompletedProcess[str]:
 
 def assert_untouched(before: Snapshot, host: Host) -> None:
     """Not a file was written since, not even with what it held."""
-    assert difference(before, state(host), times=True) == []
+    changed = difference(before, state(host), times=True)
+    assert not changed, "\n".join(changed)
 
 
 def assert_gone(before: Snapshot, host: Host) -> None:
     """The host is what it was: every path, mode, owner and content."""
-    assert difference(before, state(host)) == []
+    changed = difference(before, state(host))
+    assert not changed, "\n".join(changed)
 
 
 def test_life_of_an_installation(init: str, source: str, machine_factory: MakeMachine, bundle: Binds) -> None:

@@ -23,11 +23,14 @@ class Systemd:
             for unit in shown.out.strip().split("\n\n")
         )
         running = service["ActiveState"] in ("active", "reloading", "deactivating")
+        # Either listens. A socket whose service runs already refuses to: so it is on Debian 12 when nix-setup-systemd
+        # has just been installed, and all is well from the next boot on.
+        listens = socket["ActiveState"] == "active" or running
         return ServiceState(
             known="loaded" in (socket["LoadState"], service["LoadState"]),
             enabled=socket["UnitFileState"] in ("enabled", "enabled-runtime", "linked"),
             masked="masked" in (socket["LoadState"], service["LoadState"]),
-            running=socket["ActiveState"] == "active",
+            running=listens,
             failed="failed" in (socket["ActiveState"], service["ActiveState"]),
             since=_since(service["ActiveEnterTimestampMonotonic"]) if running else None,
             outdated="yes" in (socket["NeedDaemonReload"], service["NeedDaemonReload"]),
@@ -56,7 +59,8 @@ class Systemd:
             host.run(["systemctl", "unmask", *units])
         if state.failed:
             host.run(["systemctl", "reset-failed", *units])
-        host.run(["systemctl", "enable", "--now", units[0]])  # reads the definitions again by itself
+        # Reads the definitions again by itself.
+        host.run(["systemctl", "enable", *([] if state.running else ["--now"]), units[0]])
 
     def disable(self, host: Host, name: str) -> None:
         if host.is_stand_in:
@@ -73,8 +77,9 @@ class Systemd:
     def restart(self, host: Host, name: str) -> None:
         if not host.is_stand_in:
             self.reload(host)
-            # The socket stays, and starts it again for whoever comes next.
-            host.run(["systemctl", "stop" if self.state(host, name).running else "try-restart", f"{name}.service"])
+            listens = host.run(["systemctl", "is-active", f"{name}.socket"], ok=range(256)).code == 0
+            # An open socket starts it again for whoever comes next.
+            host.run(["systemctl", "stop" if listens else "try-restart", f"{name}.service"])
 
     def reload(self, host: Host) -> None:
         if not host.is_stand_in:

@@ -1,0 +1,67 @@
+"""Killed anywhere, in any of its runs, nixadmin goes on from there when it is run again, and still comes off whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections import Counter
+
+import pytest
+
+from tests.cure import acts, standing
+from tests.cure.dying import Death, Fate, deaths
+from tests.cure.journeys import JOURNEYS, Atlas, Journey
+from tests.cure.standing import Killed
+from tests.standin import needs_root
+
+pytestmark = [needs_root, pytest.mark.ring(3)]
+
+_SHARES = 4  # each journey in so many tests, so that they spread over the cores
+_EVERY = 25  # of the hundreds of files of an unpacking
+
+
+@pytest.fixture(params=JOURNEYS)
+def journey(request: pytest.FixtureRequest) -> Journey:
+    return JOURNEYS[request.param]
+
+
+@pytest.mark.parametrize("share", range(_SHARES))
+def test_killed_anywhere(journey: Journey, share: int, atlas: Atlas, figures: Counter[str]) -> None:
+    atlas.place(journey.name)
+    places = deaths(atlas.events[journey.name], every=_EVERY)
+    mine = places[len(places) * share // _SHARES : len(places) * (share + 1) // _SHARES]
+    seen: list[standing.Tree] = []
+    for death in mine:
+        event = atlas.events[journey.name][death.number]
+        try:
+            _dies_and_recovers(journey, death, atlas, figures, seen)
+        except Exception as e:
+            e.add_note(f"{journey.name}: {death} of {event}")
+            raise
+
+
+def _dies_and_recovers(
+    journey: Journey, death: Death, atlas: Atlas, figures: Counter[str], seen: list[standing.Tree]
+) -> None:
+    root = atlas.fresh_copy(journey.start, f"dying-{os.getpid()}")
+    fate = Fate(death)
+    ended = standing.in_process(root, journey.act(atlas.nix, fate.tell), fate.begin)
+    assert ended == Killed(signal.SIGKILL)
+    figures["processes killed"] += 1
+    state = standing.look(root)
+    if seen and state == seen[-1] and death.how != "alone":
+        return  # a call that changed nothing
+    seen.append(state)
+    figures["different states left by a kill"] += 1
+    other = root.with_name(f"{root.name}-other")
+    shutil.rmtree(other, ignore_errors=True)
+    standing.copy(root, other)
+    # The same again: it ends as if nothing had been.
+    standing.in_process(root, journey.act(atlas.nix))
+    assert standing.differences(standing.look(root), atlas.looks[journey.name]) == []
+    # Or away with it: the host is as it was.
+    origin = journey.name.split(":")[0]
+    assert standing.in_process(other, acts.uninstall(purge=True)) == []
+    assert standing.differences(standing.look(other, times=True), atlas.looks[origin]) == []
+    figures["trees compared"] += 2
