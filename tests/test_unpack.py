@@ -318,6 +318,7 @@ import os, sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from nixadmin.host import unpack
+import ctypes  # before it cannot be read any more
 os.setgroups([]); os.setgid(12345); os.setuid(12345)
 unpack.unpack(Path({str(place / "t")!r}), Path({str(place)!r}))
 scratch = Path({str(place / SCRATCH)!r})

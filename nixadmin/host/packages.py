@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nixadmin.errors import NixadminError
 from nixadmin.host import Host
 from nixadmin.host.processes import PATH
 
@@ -146,14 +145,3 @@ def install(host: Host, manager: Manager, names: Sequence[str]) -> None:
 def remove(host: Host, manager: Manager, names: Sequence[str]) -> None:
     """Remove packages and their configuration; raises NixadminError when something else needs them."""
     host.run([*manager.removal, *names], env={"DEBIAN_FRONTEND": "noninteractive"})
-
-
-def refresh(host: Host, manager: Manager) -> None:
-    """Fetch the lists of what can be installed."""
-    try:
-        host.run(manager.refresh)
-    except NixadminError as e:
-        raise NixadminError(
-            f"{manager.name} cannot refresh its lists of packages",
-            f"mend that first, or give --nix a tarball\n{e.hint or ''}".strip(),
-        ) from e
