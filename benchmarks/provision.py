@@ -2,7 +2,9 @@
 
 It needs what tests/run has set up, and the Python of its virtual environment. Every repetition boots a Debian 12
 of its own (systemd in a container, its root an overlay in memory) and installs there from the bundle that
-`nixadmin bundle` makes. What is compared runs by turns on one host, so that a busy machine is as bad for each:
+`nixadmin bundle` makes, or from another tarball (`--tarball`): the official ones have one block, which one core has
+to decompress, and a bundle has several. What is compared runs by turns on one host, so that a busy machine is as bad
+for each:
 
 - provision and uninstall, beside `tar xJf` of the same tarball onto the same file system;
 - the other verbs, beside an empty program for the Python that nixadmin runs on.
@@ -14,11 +16,13 @@ work for it too, are not among those. The least of several runs says most, since
 import argparse
 import json
 import os
+import shlex
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.real import bundles, hosts
 from tests.real.host import Host
@@ -31,8 +35,6 @@ PYTHON = "/usr/bin/python3"  # the one in the first line of the host's /usr/loca
 CONFIGURATION = "/etc/nixadmin.toml"
 # Nobody answers in a host without a network.
 OFFLINE = 'substituters = []\nchannel = "none"\n'
-UNPACK = f"mkdir /unpacked && tar xJf {bundles.BUNDLE} -C /unpacked"
-FIRST = f"nixadmin provision --yes --nix {bundles.BUNDLE} --build-users 32"
 
 UNPACKING = "tar xJf"
 EMPTY = "python3 -c pass"
@@ -90,14 +92,15 @@ class Watch(defaultdict[str, Times]):
         self[title].cpu.append(told["cpu"])
 
 
-def repeat(watch: Watch, number: int, runs: int) -> None:
+def repeat(watch: Watch, tarball: Path, number: int, runs: int) -> None:
     """One fresh host: unpack and provision, by turns the one and the other first; then what comes later."""
-    with hosts.machine("systemd", binds={bundles.BUNDLE_DIR: bundles.bundle()}) as host:
+    there = shlex.quote(f"{bundles.BUNDLE_DIR}/{tarball.name}")
+    with hosts.machine("systemd", binds={bundles.BUNDLE_DIR: tarball.parent}) as host:
         host.run(["tee", CONFIGURATION], input=OFFLINE)
-        host.sh(f"cat {bundles.BUNDLE} > /dev/null; nixadmin --version")  # so that nobody waits for a disk
-        probed = number % 2 == 0
-        first = ("provision", FIRST) if probed else ("provision --no-probe", f"{FIRST} --no-probe")
-        both = [(UNPACKING, UNPACK), first]
+        host.sh(f"cat {there} > /dev/null; nixadmin --version")  # so that nobody waits for a disk
+        title = "provision" if number % 2 == 0 else "provision --no-probe"
+        first = (title, f"nixadmin {title} --yes --build-users 32 --nix {there}")
+        both = [(UNPACKING, f"mkdir /unpacked && tar xJf {there} -C /unpacked"), first]
         for title, command in both if number % 4 < 2 else reversed(both):
             watch.time(host, title, command)
         host.sh("rm -r /unpacked")
@@ -107,7 +110,7 @@ def repeat(watch: Watch, number: int, runs: int) -> None:
         watch.time(host, "uninstall", "nixadmin uninstall --yes --purge-store")
 
 
-def floors(watch: Watch) -> Iterator[tuple[str, str]]:
+def floors() -> Iterator[tuple[str, str]]:
     """Each title, and what it is compared with."""
     for title in (UNPACKING, "provision", "provision --no-probe", "uninstall"):
         yield title, UNPACKING
@@ -118,7 +121,7 @@ def floors(watch: Watch) -> Iterator[tuple[str, str]]:
 def table(watch: Watch) -> Iterator[str]:
     yield f"{'':22}{'seconds':>17}{'× floor':>17}{'CPU s':>17}"
     yield f"{'':22}" + f"{'least  median':>17}" * 3 + "  runs"
-    for title, floor in floors(watch):
+    for title, floor in floors():
         mine, least = watch[title].data(), watch[floor].data()
         if title == EMPTY:
             yield ""
@@ -138,19 +141,22 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=8, metavar="N", help="fresh hosts, 2 at least (default: 8)")
     parser.add_argument("--runs", type=int, default=4, metavar="N", help="later runs on each (default: 4)")
     parser.add_argument("--json", action="store_true", help="write one JSON object to stdout")
+    parser.add_argument("--tarball", type=Path, metavar="FILE", help="an .xz tarball of Nix (default: a bundle)")
     asked = parser.parse_args()
+    number_of_hosts = max(2, asked.hosts)
+    tarball = (asked.tarball or bundles.bundle() / Path(bundles.BUNDLE).name).resolve()
     watch, before = Watch(), load()
-    for number in range(max(2, asked.hosts)):
-        repeat(watch, number, max(1, asked.runs))
-        print(f"host {number + 1} of {asked.hosts}", file=sys.stderr)
-    cores, size = len(os.sched_getaffinity(0)), (bundles.bundle() / "nix.tar.xz").stat().st_size
+    for number in range(number_of_hosts):
+        repeat(watch, tarball, number, max(1, asked.runs))
+        print(f"host {number + 1} of {number_of_hosts}", file=sys.stderr)
+    cores, size = len(os.sched_getaffinity(0)), tarball.stat().st_size
     if asked.json:
-        times = {title: watch[title].data() | {"floor": floor} for title, floor in floors(watch)}
-        json.dump({"cores": cores, "load": [before, load()], "bundle_bytes": size, "times": times}, sys.stdout, indent=2)
-        print()
+        times = {title: watch[title].data() | {"floor": floor} for title, floor in floors()}
+        about = {"cores": cores, "load": [before, load()], "tarball_bytes": size, "times": times}
+        print(json.dumps(about, indent=2))
         return
     print("\n".join(table(watch)))
-    print(f"\n{cores} cores; load average {before} before and {load()} after; bundle of {size / 1e6:.1f} MB")
+    print(f"\n{cores} cores; load average {before} before and {load()} after; tarball of {size / 1e6:.1f} MB")
     print(f"Measured elsewhere, × floor: {OFFICIAL}.")
 
 

@@ -17,5 +17,9 @@ class ConflictError(NixadminError):
     """The host holds something nixadmin did not put there and will not overwrite."""
 
 
+class SourceError(NixadminError):
+    """What Nix was to come from proved to be unusable when it was read."""
+
+
 class NotConvergedError(NixadminError):
     """Every step succeeded, yet the host is still not as declared."""

@@ -55,6 +55,7 @@ cp /bin/bash-static /usr/local/lib/nixadmin/sandbox/bash
 """
 
 _PID = "/etc/nix/daemon.pid"
+_DAEMONS = tuple(f"/nix/var/nix/{name}/" for name in ("db", "temproots", "userpool", "gc-socket"))
 SETTINGS = {
     "sandbox": "true",
     "sandbox-fallback": "false",
@@ -72,9 +73,11 @@ class Room:
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def run(self, *argv: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self._inside(*argv), check=check, timeout=timeout, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        done = subprocess.run(
+            self._inside(*argv), check=False, timeout=timeout, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
+        assert not check or done.returncode == 0, done.stderr
+        return done
 
     def python(self, source: str, *prefix: str) -> Any:  # noqa: ANN401 - whatever the source says as JSON
         """Run Python in here, after the words of `prefix`; what it prints is JSON."""
@@ -109,6 +112,7 @@ class Room:
         """Stop the daemon; its socket stays, and nobody listens there."""
         if self._daemon:
             self.signal(signal.SIGKILL)
+            self._daemon.send_signal(signal.SIGCONT)  # nsenter stops itself along with what it has started
             self._daemon.wait()
             self._daemon = None
 
@@ -118,7 +122,7 @@ class Room:
     def listing(self) -> set[str]:
         """All that a build could leave traces among. What is the daemon's own comes and goes with its workers."""
         found = self.run("find", "/nix", "/run", "/tmp", "-mindepth", "1").stdout.splitlines()
-        return {path for path in found if "/temproots/" not in path and "/userpool/" not in path}
+        return {path for path in found if not path.startswith(_DAEMONS)}
 
     def _inside(self, *argv: str) -> list[str]:
         return ["nsenter", f"--target={self._leader}", "--mount", "--pid", "--root", "--wd", "--", *argv]

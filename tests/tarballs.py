@@ -65,7 +65,7 @@ class Draft:
             self.members.append((member, content))
         return path
 
-    def add(self, name: str, content: bytes = b"", **fields: object) -> None:
+    def add(self, name: str, content: bytes = b"", /, **fields: object) -> None:
         """Add any member, good or bad."""
         self.members.append((header(name, size=len(content), **fields), content))
 

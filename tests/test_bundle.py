@@ -1,5 +1,6 @@
 """A bundle of this host's Nix: complete by itself, the same every time, and taken by Nix."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,11 @@ def run_on(host: str, tmp_path: Path, store: Path, script: str) -> str:
     (tmp_path / "root").mkdir(exist_ok=True)
     command = ["unshare", "--mount", "--pid", "--fork", "sh", "-euc", host, "sh"]
     done = subprocess.run(
-        [*command, tmp_path / "root", tmp_path / "work", store], capture_output=True, text=True, timeout=300
+        [*command, tmp_path / "root", tmp_path / "work", store],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -89,7 +94,7 @@ def test_what_is_in_it(bundle: Bundle, store: Path) -> None:
     nix = next(one for one in contents.registrations if one.path == contents.nix)
     assert nix.references == (contents.nix,)
     shell = next(store / str(path) for path in bundle.paths if "-static-" in path.name)
-    assert subprocess.run([shell / "bin/sh", "-c", "echo it runs"], capture_output=True).stdout == b"it runs\n"
+    assert subprocess.check_output([shell / "bin/sh", "-c", "echo it runs"]) == b"it runs\n"
 
 
 def test_the_same_every_time(bundle: Bundle, tmp_path: Path) -> None:
@@ -140,7 +145,8 @@ cat >/tmp/t.nix <<END
 {{ name }}: derivation {{ inherit name; system = builtins.currentSystem; builder = "/bin/sh";
   args = [ "-c" "while read -r a b c; do echo uid \\$a \\$b \\$c; done </proc/self/uid_map >\\$out" ]; }}
 END
-su alice -c "PATH=$PATH HOME=/tmp/alice NIX_REMOTE=daemon nix-build --no-out-link /tmp/t.nix --argstr name one" >/tmp/built
+one="nix-build --no-out-link /tmp/t.nix --argstr name one"
+su alice -c "PATH=$PATH HOME=/tmp/alice NIX_REMOTE=daemon $one" >/tmp/built
 cat $(cat /tmp/built)
 nix-build --no-out-link /tmp/t.nix --argstr name two --option builders 'ssh://nohost.invalid {contents.system}'
 mkdir -p /tmp/c/c
@@ -149,7 +155,7 @@ echo '{{ }}' >/tmp/c/c/default.nix
 nix-channel --add file:///tmp/c c
 nix-channel --update
 ls -L /root/.nix-defexpr/channels/c
-timeout=1 nix-prefetch-url http://probehost:1/x --option download-attempts 1 || echo refused
+nix-prefetch-url http://probehost:1/x --option download-attempts 1 || echo refused
 nix-store --verify --check-contents
 kill %1
 """,
@@ -196,7 +202,7 @@ ln -s {nix}/bin/nix '/tmp/a link/nix'
     again = read_contents(tmp_path / "work/again.tar.gz")
     assert again.nix == contents.nix
     assert set(again.registrations) == set(contents.registrations)
-    assert len(said.split()[-1]) == 64
+    assert re.search("^[0-9a-f]{64}$", said, re.MULTILINE)
     (tmp_path / "second").mkdir()
     unpack(tmp_path / "work/again.tar.gz", tmp_path / "second", check_nars=True)
 
@@ -206,7 +212,7 @@ def test_compressed(bundle: Bundle, tmp_path: Path, suffix: str) -> None:
     from nixadmin.host.compress import compressed
     from nixadmin.host.decompress import opened
 
-    data = bundle.path.read_bytes()[-9_000_000:]
+    data = bundle.path.read_bytes()[-3_000_000:] * 4
     for name in ("one", "two"):
         with (tmp_path / name).open("wb") as raw, compressed(f"x.tar.{suffix}", raw) as sink:
             sink.write(data)
@@ -220,7 +226,7 @@ def test_the_install_script_says_what_to_do(bundle: Bundle, tmp_path: Path) -> N
         ["tar", "xf", bundle.path, "-C", tmp_path, "--strip-components=1", "--wildcards", "*/install"], check=True
     )
     subprocess.run(["shellcheck", "--shell=sh", tmp_path / "install"], check=True)
-    done = subprocess.run([tmp_path / "install"], capture_output=True, text=True)
+    done = subprocess.run([tmp_path / "install"], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert "nixadmin provision --nix TARBALL" in done.stderr
 
@@ -251,17 +257,25 @@ def test_without_patchelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_room_for_it(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     code = f"""
-from pathlib import Path
 import os
+from pathlib import Path
 from nixadmin.bundle import make_bundle
 from nixadmin.errors import NixadminError
-for name in ("b.tar", "b.tar.xz"):
-    try:
-        make_bundle(Path({str(tmp_path / "m")!r}, name))
-    except NixadminError as e:
-        print(e, os.listdir({str(tmp_path / "m")!r}))
+from nixadmin.host.compress import compressed
+room = Path({str(tmp_path / "m")!r})
+try:
+    make_bundle(room / "b.tar")
+except NixadminError as e:
+    print(e, os.listdir(room))
+try:
+    with (room / "x").open("wb") as raw, compressed("x.tar.xz", raw) as sink:
+        for _ in range(30):
+            sink.write(os.urandom(1 << 20))
+except NixadminError as e:
+    print(e)
 """
     command = ["unshare", "--mount", "sh", "-euc", 'mount -t tmpfs -o size=4m none "$1"; exec "$2" -c "$3"', "sh"]
     done = subprocess.run([*command, tmp_path / "m", sys.executable, code], capture_output=True, text=True, check=True)
-    assert done.stdout.count("No space left on device") == 2
-    assert done.stdout.count("[]") == 2
+    full, xz = done.stdout.splitlines()
+    assert full.startswith("cannot write") and full.endswith("No space left on device []")
+    assert xz.startswith("xz exited 1: ") and xz.endswith("No space left on device")

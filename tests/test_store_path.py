@@ -20,7 +20,7 @@ def nix_store(root: Path, *words: str | Path, stdin: str = "", nix: str = "nix-s
     features = "experimental-features = nix-command\nbuild-users-group =\n"
     environment["NIX_CONFIG"] = features
     command = [nix, *map(str, words), "--store", str(root)]
-    done = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, env=environment, input=stdin, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -77,14 +77,10 @@ def test_a_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "nix", f"{DIGEST}-", DIGEST, f"{DIGEST}-.", f"{DIGEST}-..", f"{DIGEST}-a/b", f"{DIGEST}-a\n", f"{DIGEST}-a b"]
-    + [
-        f"{DIGEST[:-1]}-a",
-        f"{DIGEST[:-1]}e-a",
-        f"{DIGEST}-{'x' * 212}",
-        f"{DIGEST}-ä",
-        f"../{DIGEST}-a",
-        f"{DIGEST}-a\0",
+    [
+        *("", "nix", f"{DIGEST}-", DIGEST, f"{DIGEST}-.", f"{DIGEST}-..", f"{DIGEST}-a/b", f"{DIGEST}-a\n"),
+        *(f"{DIGEST}-a b", f"{DIGEST[:-1]}-a", f"{DIGEST[:-1]}e-a", f"{DIGEST}-{'x' * 212}", f"{DIGEST}-ä"),
+        *(f"../{DIGEST}-a", f"{DIGEST}-a\0"),
     ],
 )
 def test_no_name(name: str) -> None:

@@ -94,12 +94,8 @@ REFUSED: list[tuple[str, dict[str, object], str]] = [
     ("store/NIX/bin/nix", {}, "twice"),
     ("store/NIX", {"type": tarfile.DIRTYPE}, "twice"),
     (".reginfo", {}, "twice"),
-    ("store/NIX/link", LINK | {"linkname": "/etc/shadow"}, "a link that leaves the store"),
-    ("store/NIX/link", LINK | {"linkname": "../../../etc/shadow"}, "a link that leaves the store"),
-    ("store/NIX/link", LINK | {"linkname": "../../store"}, "a link that leaves the store"),
-    ("store/NIX/link", LINK | {"linkname": "/nix/store/../var"}, "a link that leaves the store"),
-    ("store/NIX/link", LINK | {"linkname": ""}, "a link that leaves the store"),
-    ("store/NIX/link", LINK | {"linkname": "a\nb"}, "a link that leaves the store"),
+    ("store/NIX/link", LINK | {"linkname": ""}, "a link to ''"),
+    ("store/NIX/link", LINK | {"linkname": "a\nb"}, "a link to"),
     ("store/NIX/hard", HARD | {"linkname": "/etc/shadow"}, "leads elsewhere"),
     ("store/NIX/hard", HARD | {"linkname": f"{TOP}/../x"}, "leads elsewhere"),
     ("store/NIX/hard", HARD | {"linkname": f"{TOP}/install"}, "a hard link that leaves its store path"),
@@ -187,7 +183,7 @@ def test_a_size_that_lies(tmp_path: Path) -> None:
     for size in (1 << 50, -512):
         lie = header(f"store/{draft.nix}/lie", size=size).tobuf(tarfile.GNU_FORMAT)
         (tmp_path / "t").write_bytes(whole.rstrip(b"\0") + bytes(-len(whole.rstrip(b"\0")) % 512) + lie + bytes(2048))
-        with pytest.raises(NixadminError, match="is cut off|size below zero"):
+        with pytest.raises(NixadminError, match=r"is cut off|size below zero"):
             all_items(tmp_path / "t")
 
 
@@ -195,7 +191,7 @@ def test_a_size_that_lies(tmp_path: Path) -> None:
 def test_cut_off(tmp_path: Path, keep: int) -> None:
     whole = Draft(tmp_path).bytes().rstrip(b"\0")
     (tmp_path / "t").write_bytes(whole[:keep])
-    with pytest.raises(NixadminError, match="is cut off|is damaged"):
+    with pytest.raises(NixadminError, match=r"is cut off|is damaged"):
         all_items(tmp_path / "t")
 
 

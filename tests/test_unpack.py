@@ -149,8 +149,11 @@ def spoil(draft: Draft, how: str) -> str:
 @pytest.mark.parametrize("reginfo", ["first", "last"])
 @pytest.mark.parametrize(
     "how",
-    ["below a link", "below a file", "a directory that is a file", "not registered", "registered only"]
-    + ["too large", "too large in links", "a link to what comes later", "a link to a link", "outside", "another nar"],
+    [
+        *("below a link", "below a file", "a directory that is a file", "not registered", "registered only"),
+        *("too large", "too large in links", "a link to what comes later", "a link to a link", "outside"),
+        "another nar",
+    ],
 )
 def test_refused_and_nothing_left(tmp_path: Path, store: Path, how: str, reginfo: str) -> None:
     draft = Draft(tmp_path)
@@ -193,11 +196,11 @@ def test_a_killed_run_leaves_one_directory_that_the_next_removes(tmp_path: Path,
         draft.path(f"p{n}", {"bin/x": os.urandom(50_000), "d/link": "../bin/x"})
     path = write(tmp_path, draft, "")
     names = sorted(str(one.path) for one in draft.registrations)
-    program = f"from pathlib import Path; from nixadmin.host.unpack import unpack; unpack(Path({str(path)!r}), Path({str(store)!r}))"
-    started = subprocess.Popen([sys.executable, "-c", program])
-    started.wait()
-    subprocess.run(["chmod", "-R", "u+w", store], check=True)
-    subprocess.run(["rm", "-rf", *store.iterdir()], check=True)
+    program = f"""
+from pathlib import Path
+from nixadmin.host.unpack import unpack
+unpack(Path({str(path)!r}), Path({str(store)!r}))
+"""
     interrupted = 0
     for n in range(12):
         process = subprocess.Popen([sys.executable, "-c", program])
@@ -299,7 +302,7 @@ except NixadminError as e:
 "
     """
     (tmp_path / "m").mkdir()
-    command = ["unshare", "--mount", "sh", "-euc", script, "sh", tmp_path / "m", sys.executable, path]
+    command = ["unshare", "--mount", "sh", "-euc", script, "sh", str(tmp_path / "m"), sys.executable, str(path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "No space left on device []" in said
     assert "Read-only file system" in said

@@ -1,5 +1,6 @@
 """The command line: one file per verb; parsing and exit codes live here and nowhere else."""
 
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     failing.steady_streams()
     failing.listen()
     code = _guarded(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # The process ends: Python would look for garbage in all that it holds, which takes a tenth of a run.
+        gc.freeze()
     try:
         sys.stdout.flush()
     except BrokenPipeError:

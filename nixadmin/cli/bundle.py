@@ -10,7 +10,7 @@ from nixadmin.cli.failing import AS_DECLARED
 DESCRIPTION = """\
 Make a tarball of the Nix that is installed here: Nix with everything it needs, CA certificates, and
 a static shell for the build sandbox. A host without a network is provisioned from it. It is laid
-out as the official binary tarball is, and the official installer takes it too."""
+out as the official binary tarball is."""
 
 EXAMPLES = """\
   nixadmin bundle --out nix.tar.xz

@@ -36,7 +36,8 @@ def run(asked: Namespace) -> int:
     host = arguments.the_host(asked)
     config = options.read(asked, host)
     proposal = propose(host, config, wishes=options.wishes(asked, host, config), take_over=asked.take_over)
-    problems = [*proposal.refusals, *(conflict.error for conflict in proposal.plan.conflicts)]
+    # What conflicts is of no interest where nothing can be begun.
+    problems = proposal.refusals or [conflict.error for conflict in proposal.plan.conflicts]
     if problems:
         failing.complain(problems)
         return FAILED

@@ -73,6 +73,8 @@ class Receipt(BaseModel):
             return cls()
         except PermissionError as e:
             raise NixadminError(f"{path} may be read by root alone", "run this as root") from e
+        except OSError as e:
+            raise NixadminError(f"{path} cannot be read: {e.strerror}", f"look at it: ls -ld {path}") from e
         except (ValueError, KeyError, TypeError, ValidationError) as e:
             reason = str(e).splitlines()[0]
             raise NixadminError(
@@ -108,19 +110,21 @@ class Receipt(BaseModel):
         """Write it to the host, whole or not at all; an empty receipt leaves no file and no directory."""
         home = PATH.parent
         if not self.entries:
-            host.files.tidy(PATH)
-            host.files.remove(PATH)
-            host.files.remove(PUBLIC)
+            for path in (PUBLIC, PATH):
+                host.files.tidy(path)
+                host.files.remove(path)
             if not host.files.names(home):
                 host.files.remove(home)
             return
         last = len(self._order)
         # What is declared no more was made for something that is: it stays behind what it was made after.
         self.entries = dict(sorted(self.entries.items(), key=lambda e: self._order.get(e[0], last)))
-        if host.files.inode(home) is None:
+        found = host.files.inode(home)
+        if found is None or found.mode != 0o755:  # a run that was killed may have made it, and no more
             host.files.make_directory(home, 0o755, 0, 0)
-        host.files.write(PATH, self.model_dump_json(indent=1).encode(), 0o600, 0, 0)
+        # First: when only one of them was written, the other one tells the next run to write both.
         host.files.write(PUBLIC, self._without_secrets().model_dump_json(indent=1).encode(), 0o644, 0, 0)
+        host.files.write(PATH, self.model_dump_json(indent=1).encode(), 0o600, 0, 0)
 
     def _without_secrets(self) -> "Receipt":
         entries = {

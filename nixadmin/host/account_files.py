@@ -117,7 +117,9 @@ def rewrite(root: Path, transform: Callable[[AccountFiles], AccountFiles]) -> No
 
 def locked(root: Path) -> bool:
     """Whether a program is changing the accounts, or was when it was killed."""
-    locks = (f"{prefix}{name}{suffix}" for name in _LOCKS for prefix, suffix in (("", ".lock"), (".", ".nixadmin-lock")))
+    locks = (
+        f"{prefix}{name}{suffix}" for name in _LOCKS for prefix, suffix in (("", ".lock"), (".", ".nixadmin-lock"))
+    )
     return any(os.path.lexists(root / "etc" / lock) for lock in locks)
 
 

@@ -35,7 +35,9 @@ def compressed(name: str, raw: IO[bytes]) -> Iterator[IO[bytes]]:
         import zstandard
 
         # Two threads, whatever the host has: none gives other bytes than some, but their number does not show.
-        with zstandard.ZstdCompressor(level=19, threads=2).stream_writer(raw, closefd=False) as writer:
+        with zstandard.ZstdCompressor(level=19, threads=2, write_checksum=True).stream_writer(
+            raw, closefd=False
+        ) as writer:
             yield cast(IO[bytes], writer)
     elif name.endswith(".gz"):
         import gzip

@@ -14,6 +14,8 @@ from nixadmin.host.walk import walk
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_OF_CONTENT = frozenset({"security.capability", "security.ima", "security.evm"})
+
 Kind = Literal["directory", "file", "link", "other"]
 
 
@@ -93,7 +95,10 @@ class Files:
                 os.close(descriptor)
 
     def write(self, path: Path, content: bytes, mode: int, uid: int, gid: int, mtime_ns: int | None = None) -> None:
-        """Replace a file as a whole: written beside it, synced, then renamed over it."""
+        """Replace a file as a whole: written beside it, synced, then renamed over it.
+
+        The new one keeps the extended attributes of the old one (a security label, say), but no capabilities.
+        """
         with self._parent(path) as (parent, name), _told(f"write {path}"):
             scratch = _scratch(name)
             _unlink(scratch, parent)  # left by a run that was killed
@@ -103,6 +108,7 @@ class Files:
                 with open(descriptor, "wb") as file:
                     file.write(content)
                     file.flush()
+                    _label(descriptor, name, parent)
                     _own(descriptor, mode, uid, gid)
                     if mtime_ns is not None:
                         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
@@ -229,6 +235,28 @@ def _lstat(name: str, parent: int) -> os.stat_result | None:
 
 def _scratch(name: str) -> str:
     return f".{name}.nixadmin-new"
+
+
+def _label(descriptor: int, name: str, parent: int) -> None:
+    """Give a file the extended attributes of the one that it will replace."""
+    try:
+        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    except OSError:
+        return  # there is none, or it is no file and rename(2) will tell
+    try:
+        for attribute in os.listxattr(old):
+            # What vouches for the old content must not vouch for the new: capabilities, and digests of IMA and EVM.
+            if attribute not in _OF_CONTENT and os.getxattr(old, attribute) != _given(descriptor, attribute):
+                os.setxattr(descriptor, attribute, os.getxattr(old, attribute))
+    except OSError as e:
+        if e.errno != errno.ENOTSUP:
+            raise
+    finally:
+        os.close(old)
+
+
+def _given(descriptor: int, attribute: str) -> bytes | None:
+    return os.getxattr(descriptor, attribute) if attribute in os.listxattr(descriptor) else None
 
 
 def _own(descriptor: int, mode: int, uid: int, gid: int) -> None:

@@ -76,6 +76,18 @@ def unpack(
     return contents
 
 
+def tidy(store: Path) -> None:
+    """Remove what a run that was killed has left in `store`. Raises ConflictError while another run unpacks."""
+    try:
+        there = os.open(store, _DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        _discard(there, store)
+    finally:
+        os.close(there)
+
+
 @contextmanager
 def _scratch(store: Path) -> Iterator[tuple[int, int]]:
     """A fresh directory in the store that nobody else can enter: descriptors of the store and of it."""
@@ -136,11 +148,13 @@ def _check(scratch: Path, contents: Contents, new: list[str], path: Path) -> Non
 
 
 def _move(name: str, scratch: int, there: int) -> None:
-    is_directory = os.lstat(name, dir_fd=scratch).st_mode & 0o170000 == 0o040000
-    if is_directory:  # which must be writable to be moved, for an ordinary user
+    # To be moved by an ordinary user, a directory must be writable. For root it is not, so as not to stay so
+    # when the run is killed here.
+    loosen = os.geteuid() != 0 and os.lstat(name, dir_fd=scratch).st_mode & 0o170000 == 0o040000
+    if loosen:
         os.chmod(name, 0o755, dir_fd=scratch)
     os.rename(name, name, src_dir_fd=scratch, dst_dir_fd=there)
-    if is_directory:
+    if loosen:
         os.chmod(name, 0o555, dir_fd=there)
 
 

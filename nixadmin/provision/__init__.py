@@ -9,7 +9,7 @@ from nixadmin.config import Config
 from nixadmin.engine.performing import Left, Tell, perform
 from nixadmin.engine.planning import Plan, plan
 from nixadmin.engine.receipt import Receipt
-from nixadmin.errors import NixadminError
+from nixadmin.errors import NixadminError, SourceError
 from nixadmin.host import Host
 from nixadmin.host.lock import lock
 from nixadmin.provision.homes import HomeTrace, find_traces, remove_traces
@@ -56,7 +56,8 @@ def propose(
 def carry_out(host: Host, proposal: Proposal, *, tell: Tell, take_over: bool = False) -> None:
     """Bring the host to what was proposed.
 
-    Raises NixadminError when something forbids it, conflicts with it, or fails.
+    Raises NixadminError when something forbids it, conflicts with it, or fails; SourceError for a tarball that is
+    damaged or unsafe, which leaves nothing behind on a host that had nothing.
     """
     if proposal.refusals:
         raise proposal.refusals[0]
@@ -65,7 +66,14 @@ def carry_out(host: Host, proposal: Proposal, *, tell: Tell, take_over: bool = F
         if proposal.wishes not in (None, proposal.receipt.wishes):
             proposal.receipt.wishes = dict(proposal.wishes or {})
             proposal.receipt.save(host)
-        perform(proposal.plan, proposal.receipt, host, tell=tell, take_over=take_over)
+        fresh = not proposal.receipt.entries
+        try:
+            perform(proposal.plan, proposal.receipt, host, tell=tell, take_over=take_over)
+        except SourceError:
+            # Only when the last of it is read is it known to be whole. Nothing has come of it yet.
+            if fresh:
+                perform(plan([], proposal.receipt, host), proposal.receipt, host, keep_going=True)
+            raise
 
 
 def prove(host: Host, proposal: Proposal) -> list[Finding]:

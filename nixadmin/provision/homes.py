@@ -16,7 +16,9 @@ from nixadmin.provision.layout import STATE
 from nixadmin.templates import shell
 
 # A link, or a directory that holds nothing but such links.
-_NAMES = (".nix-profile", ".nix-defexpr", ".local/state/nix")
+_PROFILE = ".nix-profile"
+_XDG_STATE = ".local/state/nix"  # where a user's profiles are since Nix 2.14, and where the link then leads
+_NAMES = (_PROFILE, ".nix-defexpr", _XDG_STATE)
 # The login script subscribes root to a channel; a list that says just that was not written by a person.
 _CHANNELS = ".nix-channels"
 _INTO_THE_STORE = (f"{STATE}/", "/nix/store/")
@@ -42,7 +44,7 @@ def find_traces(host: Host, login_script: str) -> Iterator[HomeTrace]:
     for user in host.accounts.users():
         home = Path(user.home)
         if user.logs_in and home.is_absolute() and home != Path("/"):
-            for name in as_account(_account(user), partial(_found, host.at(home), login_script)):
+            for name in as_account(_account(user), partial(_found, host.at(home), home, login_script)):
                 yield HomeTrace(user, home / name)
 
 
@@ -56,8 +58,12 @@ def _account(user: User) -> Account:
     return Account(user.uid, user.gid)
 
 
-def _found(home: Path, login_script: str) -> list[str]:
+def _found(home: Path, called: Path, login_script: str) -> list[str]:
+    """The traces in `home`, which its owner's links call `called`."""
     found = [name for name in _NAMES if _only_leads_into_the_store(home / name)]
+    profile = home / _PROFILE
+    if profile.is_symlink() and os.readlink(profile).startswith(f"{called / _XDG_STATE}/"):
+        found.append(_PROFILE)
     channels = home / _CHANNELS
     if channels.is_file() and not channels.is_symlink() and channels.stat().st_size < 1000:
         said = channels.read_text(errors="replace").strip()

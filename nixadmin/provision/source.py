@@ -1,6 +1,6 @@
 """Where Nix comes from: what the administrator wishes, what the host has, and what was chosen before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -47,8 +47,9 @@ class NixSource:
         return self.brings.paths if isinstance(self.brings, StorePaths) else ()
 
 
-def choose(host: Host, config: Config, receipt: Receipt, shells_wanted: bool) -> NixSource:
-    """The source of Nix for this host. `shells_wanted`: the distribution is to bring a static shell too.
+def choose(host: Host, config: Config, receipt: Receipt, shells_wanted: Callable[[], bool]) -> NixSource:
+    """The source of Nix for this host. `shells_wanted` is asked, where the distribution brings Nix, whether
+    it is to bring a static shell too.
 
     Raises NixadminError when what is wished cannot be had, with what can.
     """
@@ -66,7 +67,7 @@ def choose(host: Host, config: Config, receipt: Receipt, shells_wanted: bool) ->
             return _tarball(host, receipt, origin, config.sha256)
 
 
-def _automatic(host: Host, receipt: Receipt, shells_wanted: bool) -> NixSource:
+def _automatic(host: Host, receipt: Receipt, shells_wanted: Callable[[], bool]) -> NixSource:
     for entry in receipt.entries.values():
         # What an earlier run has chosen stays chosen: it would find its own work, and take it for another's.
         if isinstance(entry.after, StorePaths):
@@ -93,7 +94,7 @@ def _existing(host: Host, why: str) -> NixSource | None:
     return None
 
 
-def _distro(host: Host, receipt: Receipt, shells_wanted: bool, why: str) -> NixSource:
+def _distro(host: Host, receipt: Receipt, shells_wanted: Callable[[], bool], why: str) -> NixSource:
     manager = packages.detect(host)
     if manager is None:
         raise NixadminError(
@@ -106,7 +107,7 @@ def _distro(host: Host, receipt: Receipt, shells_wanted: bool, why: str) -> NixS
         version = found.version if found else _arrival(host, manager, earlier.wanted)[0]
         wanted = earlier.wanted
     else:
-        names = (*manager.nix, *(manager.shells[:1] if shells_wanted else ()))
+        names = (*manager.nix, *(manager.shells[:1] if shells_wanted() else ()))
         if missing := tuple(name for name in names if name not in packages.installed(host, manager, names)):
             version, wanted = _arrival(host, manager, missing)
         else:

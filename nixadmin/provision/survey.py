@@ -46,7 +46,7 @@ def survey(host: Host, config: Config, receipt: Receipt) -> Site:
 
     Raises NixadminError when something that is wished for cannot be had.
     """
-    nix = source.choose(host, config, receipt, shells_wanted=_found_shell(host, config, ()) is None)
+    nix = source.choose(host, config, receipt, shells_wanted=lambda: _found_shell(host, config, ()) is None)
     pool = _pool(host, config, receipt)
     init = detect(host) if config.init == "auto" else config.init
     shell = _shell(host, config, nix)
@@ -129,6 +129,8 @@ def _is_as_packaged(host: Host) -> bool:
     if host.is_stand_in or host.files.inode(NIX_CONF) is None or host.files.inode(_DPKG) is None:
         return False
     text = strip_block(host.files.read(NIX_CONF).decode(errors="replace"), NAME)
+    if not text.strip():
+        return False  # nothing but our block: there is nobody to ask dpkg about
     digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
     said = host.run(["dpkg-query", "--show", "--showformat", "${Conffiles}\n", *_CONF_OWNERS], ok=(0, 1)).out
     return f"{NIX_CONF} {digest}" in said

@@ -1,5 +1,6 @@
 """A block of lines that is ours in a file that may be somebody else's."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,25 @@ class Block(Resource):
     """A marked block in a file, and the file itself where there was none.
 
     A `content` of None is a file that is there without the block. The rest of the file is never touched: not its
-    mode, not its owner. Undoing gives back the very bytes.
+    mode, not its owner. Undoing gives back the very bytes, and the time when they were written.
     """
 
     kind: Literal["block"] = "block"
     path: Path
     content: str | None
+    # Of a file without the block: when it was last written, in ns since 1970, and the SHA-256 (hexadecimal) of what
+    # was. The time is given back to the same bytes only: what others have written since, they have written since.
+    mtime_ns: int | None = None
+    sha256: str | None = None
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same. What is remembered of the file around them is no part of that."""
+        return isinstance(other, Block) and (self.path, self.content) == (other.path, other.content)
+
+    @override
+    def __hash__(self) -> int:
+        return hash((self.path, self.content))
 
     @property
     @override
@@ -37,9 +51,12 @@ class Block(Resource):
         text = _read(host, self.path)
         if text is None:
             return None
-        block = find_block(text, NAME)
-        content = None if block is None else "".join(f"{line}\n" for line in block.lines)
-        return self.model_copy(update={"content": content})
+        if (block := find_block(text, NAME)) is not None:
+            content = "".join(f"{line}\n" for line in block.lines)
+            return self.model_copy(update={"content": content, "mtime_ns": None, "sha256": None})
+        inode = host.files.inode(self.path)
+        mtime = inode.mtime_ns if inode else None
+        return self.model_copy(update={"content": None, "mtime_ns": mtime, "sha256": _digest(text)})
 
     @override
     def tidy(self, host: Host) -> None:
@@ -47,11 +64,11 @@ class Block(Resource):
 
     @override
     def create(self) -> Iterator[Step]:
-        yield WriteBlock(self.path, self.content)
+        yield WriteBlock(self.path, self.content, self.mtime_ns, self.sha256)
 
     @override
     def alter(self, before: Self) -> Iterator[Step]:
-        yield WriteBlock(self.path, self.content)
+        yield WriteBlock(self.path, self.content, self.mtime_ns, self.sha256)
 
     @override
     def remove(self) -> Iterator[Step]:
@@ -64,6 +81,10 @@ class Block(Resource):
     @override
     def differences(self, before: Self) -> Iterator[str]:
         yield "the block of nixadmin's settings"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(host: Host, path: Path) -> str | None:
@@ -84,6 +105,9 @@ class WriteBlock(Step):
 
     path: Path
     content: str | None
+    # The time that the file gets when its bytes are then those of this SHA-256.
+    mtime_ns: int | None = None
+    sha256: str | None = None
 
     @override
     def perform(self, host: Host) -> None:
@@ -92,7 +116,8 @@ class WriteBlock(Step):
         if self.content is not None:
             text = insert_block(text, NAME, self.content.splitlines())
         mode, uid, gid = (old.mode, old.uid, old.gid) if old else (0o644, 0, 0)
-        host.files.write(self.path, text.encode(), mode, uid, gid)
+        mtime = self.mtime_ns if _digest(text) == self.sha256 else None
+        host.files.write(self.path, text.encode(), mode, uid, gid, mtime)
 
     @override
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from nixadmin.engine.resource import Resource
 from nixadmin.engine.step import Step
-from nixadmin.errors import ConflictError, NixadminError
+from nixadmin.errors import ConflictError, NixadminError, SourceError
 from nixadmin.host import Host
 from nixadmin.host.nix import STORE, Nix
 
@@ -53,9 +53,14 @@ class StorePaths(Resource):
         return self.model_copy(update={"paths": tuple(there)}) if there else None
 
     @override
+    def tidy(self, host: Host) -> None:
+        from nixadmin.host.unpack import tidy
+
+        tidy(host.at(STORE))
+
+    @override
     def create(self) -> Iterator[Step]:
-        yield Unpack(self.file, self.sha256)
-        yield Register(self.file, self.programs)
+        yield Unpack(self.file, self.sha256, self.programs)
 
     @override
     def alter(self, before: Self) -> Iterator[Step]:
@@ -75,38 +80,28 @@ class StorePaths(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Unpack(Step):
-    """Unpack a tarball's store paths; what is in the store already is passed over."""
+    """Unpack a tarball's store paths, and tell the store's database of them; what is there already is passed over.
+
+    One step, so that what is registered is what the very bytes say that were unpacked, and nothing is read twice.
+    """
 
     file: Path
     sha256: str | None
+    programs: Path
 
     @override
     def perform(self, host: Host) -> None:
         from nixadmin.host.unpack import unpack
 
-        unpack(self.file, host.at(STORE), sha256=self.sha256, progress=host.progress)
+        try:
+            contents = unpack(self.file, host.at(STORE), sha256=self.sha256, progress=host.progress)
+        except NixadminError as e:
+            raise SourceError(str(e), e.hint) from e
+        Nix(host, self.programs).register(contents.registrations)
 
     @override
     def __str__(self) -> str:
-        return f"unpack {self.file} into {STORE}"
-
-
-@dataclass(frozen=True, slots=True)
-class Register(Step):
-    """Tell the store's database of what a tarball brought."""
-
-    file: Path
-    programs: Path
-
-    @override
-    def perform(self, host: Host) -> None:
-        from nixadmin.host.tarball import read_contents
-
-        Nix(host, self.programs).register(read_contents(self.file).registrations)
-
-    @override
-    def __str__(self) -> str:
-        return f"register the paths of {self.file} (nix-store --load-db)"
+        return f"unpack {self.file} into {STORE}, and register its paths (nix-store --load-db)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,8 +88,9 @@ def cause(host: Host, said: str, who: str) -> Cause:
         return Cause(f"the daemon cannot sandbox: {_last_error(said)}", f"its unit may confine it too much; {_LOG}")
     for pattern, saw, remedy in _CAUSES:
         if re.search(pattern, text):
-            words = next((line for line in _lines(said) if re.search(pattern, line)), _last_error(said))
-            return Cause(f"{saw.format(who=who)} ({words.rpartition('error: ')[2]})", remedy.format(who=who))
+            matches = (re.search(f"(?:{pattern}).*", line) for line in _lines(said))
+            words = next((match[0] for match in matches if match), _last_error(said))
+            return Cause(f"{saw.format(who=who)} ({words})", remedy.format(who=who))
     return Cause(_last_error(said) or "it failed without a word", _LOG)
 
 

@@ -56,6 +56,7 @@ class Container(Host):
     @override
     def start(self) -> None:
         binds = [
+            f"mkdir -p .{shlex.quote(target)}\n"
             f"mount --bind {shlex.quote(str(source))} .{shlex.quote(target)}\n"
             f"mount -o remount,ro,bind .{shlex.quote(target)}"
             for target, source in self.binds.items()

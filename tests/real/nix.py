@@ -69,7 +69,9 @@ def build_by_ssh(host: Host, user: str = "alice") -> Seen:
     """The same over ssh, as somebody who comes from elsewhere."""
     key = "/tmp/witness"
     host.sh(f"test -e {key} || ssh-keygen -q -t ed25519 -N '' -f {key}")
-    host.run(["su", "-", user, "-c", "mkdir -p -m 0700 .ssh; cat > .ssh/authorized_keys"], input=host.sh(f"cat {key}.pub"))
+    host.run(
+        ["su", "-", user, "-c", "mkdir -p -m 0700 .ssh; cat > .ssh/authorized_keys"], input=host.sh(f"cat {key}.pub")
+    )
     line = "bash -lc 'cat > /tmp/$USER.nix; nix-build --no-out-link /tmp/$USER.nix'"
     options = ("-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
     seen = build_as(host, ["ssh", "-q", *options, f"{user}@localhost", line])
@@ -105,4 +107,3 @@ def assert_own_profile(host: Host) -> None:
     profile = host.sh("readlink -f .nix-profile/bin/greeting", user="alice")
     assert profile.startswith("/nix/store/")
     host.sh("rm -r tools package.nix", user="alice")
-
