@@ -1,6 +1,7 @@
 """Running a program for somebody who is not trusted: what it does, says and leaves behind has bounds."""
 
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from nixadmin.errors import NixadminError
 from nixadmin.host.processes import Account
 
 _GRACE = 0.2  # seconds for what is in the pipes when the program has ended
+_PATIENCE = 10.0  # seconds for a look at somebody's home
 _CHUNK = 65536
 
 
@@ -122,6 +124,10 @@ def as_account(account: Account, ask: Callable[[], Sequence[str]]) -> tuple[str,
             os._exit(code)  # no clean-up of the parent's is to run twice
     os.close(writer)
     with open(reader, "rb") as answers:
+        # A home may be a file system that its owner serves, and never answers from.
+        ready, _, _ = select.select([answers], [], [], _PATIENCE)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
         said = answers.read().decode("utf-8", "surrogateescape")
     os.waitpid(child, 0)
     return tuple(said.split("\0")) if said else ()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
+import time
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.real.bundles import BUNDLE
 from tests.real.conftest import MakeMachine
 from tests.real.container import Container
 from tests.real.host import Binds, Host
+from tests.real.machine import Machine
 from tests.real.nix import POOL, assert_isolated, assert_own_profile, build, build_by_ssh
 from tests.real.snapshot import PACKAGE_STATE, Snapshot, difference
 
@@ -183,7 +186,7 @@ def test_a_pool_that_is_there_already(container: Container) -> None:
     planned = container.run("nixadmin plan --nix distro", check=False)
     assert "group nixbld is there with gid 982" in planned.stdout
     assert "nixbld1 … nixbld3 are there, and keep their uids" in planned.stdout
-    provision(container, "--nix", "distro", "--substituters", "", "--build-users", "12")
+    provision(container, "--nix", "distro", "--substituters", "", "--build-users", "12", "--no-probe")
     pool = container.host.group("nixbld")
     assert pool.gid == 982 and len(pool.members) == 12
     uids = {container.host.user(name).uid for name in pool.members}
@@ -282,7 +285,7 @@ derivation {
   name = "slow";
   system = builtins.currentSystem;
   builder = "/bin/sh";
-  args = [ "-c" "coproc { read; }; read -t 4 -u \${COPROC[0]}; echo survived > $out" ];
+  args = [ "-c" "coproc { read; }; read -t 4 -u \\${COPROC[0]}; echo survived > $out" ];
 }
 """
 SECRET = "hunter2hunter2hunter2"
@@ -293,18 +296,18 @@ def test_changed_settings(machine: Machine, init: str) -> None:
     host = machine
     provision(host, "--nix", "distro", "--substituters", "", "--channel", "none")
     build(host)
-    first = daemon(host)
+    first = daemon(host, init)
     host.run(["su", "-", "alice", "-c", "cat > /tmp/slow.nix"], input=SLOW_BUILD)
     host.sh("nix-build --no-out-link /tmp/slow.nix > /tmp/slow.out 2>&1 &", user="alice")
     host.run("until pgrep -u nixbld1 > /dev/null; do sleep 0.02; done", timeout=20)
     changed = provision(host, "--no-probe", "--setting", "extra-sandbox-paths=/opt/debian").stdout
     assert "service nix-daemon" in changed
     assert build(host).opt == "/opt/debian"  # only the daemon decides what is shown
-    assert daemon(host) != first
-    host.run("until grep -q '^/nix/store' /tmp/slow.out; do sleep 0.05; done", timeout=20)
-    assert host.sh("cat $(tail -n 1 /tmp/slow.out)", user="alice") == "survived"
+    assert daemon(host, init) != first
+    host.run("while pgrep -x nix-build > /dev/null; do sleep 0.05; done", timeout=20)
+    assert host.sh("cat /tmp/slow.out; cat $(tail -n 1 /tmp/slow.out)").endswith("-slow\nsurvived")
 
-    second = daemon(host)
+    second = daemon(host, init)
     host.run(["tee", "/root/token"], input=f"github.com={SECRET}\n")
     host.sh("chmod 0600 /root/token")
     secret = ("--secret-setting", "access-tokens=@/root/token")
@@ -330,10 +333,11 @@ def test_changed_settings(machine: Machine, init: str) -> None:
     theirs = host.run("nix --extra-experimental-features nix-command show-config", user="alice")
     assert SECRET not in theirs.stdout + theirs.stderr and "sandbox = true" in theirs.stdout
     build(host)
-    assert daemon(host) != second
+    assert daemon(host, init) != second
     assert_settled(host)
 
 
-def daemon(host: Host) -> str:
-    """The process that waits for clients; each of those has a child of it."""
-    return host.sh("pgrep -o -x nix-daemon")
+def daemon(host: Host, init: str) -> str:
+    """The process that waits for clients, by init's own account."""
+    asked = {"systemd": "systemctl show --value -p MainPID nix-daemon", "sysvinit": "cat /run/nix-daemon.pid"}
+    return host.sh(asked[init])
