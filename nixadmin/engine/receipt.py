@@ -25,23 +25,31 @@ from nixadmin.host import Host
 PATH = Path("/var/lib/nixadmin/receipt.json")
 # The same without the secrets, so that anybody can see whether the host is still as declared.
 PUBLIC = PATH.with_name("public.json")
+# Stands for a secret where everybody may read.
+HIDDEN = "hidden"
 VERSION = 1
 
 
 class Entry(BaseModel):
-    """One resource: what was there before nixadmin first touched it, what it made, and since when."""
+    """One resource: what was there before nixadmin first touched it, what it made, and since when.
+
+    While a change is under way (not `done`), `earlier` is all that nixadmin had made, or begun to make, before it.
+    """
 
     model_config = ConfigDict(frozen=True)
     before: SerializeAsAny[Resource] | None
     after: SerializeAsAny[Resource]
+    earlier: tuple[SerializeAsAny[Resource], ...] = ()
     since: datetime
     done: bool = False
 
-    @field_validator("before", "after", mode="before")
+    @field_validator("before", "after", "earlier", mode="before")
     @classmethod
     def _of_its_kind(cls, value: Any) -> Any:  # noqa: ANN401 - pydantic's signature
         if isinstance(value, dict):
             return Resource.kinds[value["kind"]].model_validate(value)
+        if isinstance(value, list):
+            return tuple(map(cls._of_its_kind, value))
         return value
 
 
@@ -92,7 +100,13 @@ class Receipt(BaseModel):
     def begin(self, before: Resource | None, after: Resource, now: datetime) -> bool:
         """Note a change that is about to be made. False if this was noted already."""
         known = self.entries.get(after.id)
-        entry = Entry(before=self.first_before(after.id, before), after=after, since=known.since if known else now)
+        earlier = tuple(one for one in (*known.earlier, known.after) if one != after) if known else ()
+        entry = Entry(
+            before=self.first_before(after.id, before),
+            after=after,
+            earlier=earlier,
+            since=known.since if known else now,
+        )
         if known == entry:
             return False
         self.entries[after.id] = entry
@@ -100,7 +114,7 @@ class Receipt(BaseModel):
 
     def finish(self, id_: str) -> None:
         """Note that the host is as this entry says."""
-        self.entries[id_] = self.entries[id_].model_copy(update={"done": True})
+        self.entries[id_] = self.entries[id_].model_copy(update={"done": True, "earlier": ()})
 
     def forget(self, id_: str) -> None:
         """Note that nothing of nixadmin's is left there."""
@@ -129,12 +143,16 @@ class Receipt(BaseModel):
     def _without_secrets(self) -> "Receipt":
         entries = {
             id_: entry.model_copy(
-                update={"before": entry.before and entry.before.public(), "after": entry.after.public()}
+                update={
+                    "before": entry.before and entry.before.public(),
+                    "after": entry.after.public(),
+                    "earlier": tuple(one.public() for one in entry.earlier),
+                }
             )
             for id_, entry in self.entries.items()
         }
         hidden = {
-            name: dict.fromkeys(value, "hidden") if name.startswith("secret") and isinstance(value, dict) else value
+            name: dict.fromkeys(value, HIDDEN) if name.startswith("secret") and isinstance(value, dict) else value
             for name, value in self.wishes.items()
         }
         return self.model_copy(update={"entries": entries, "wishes": hidden})

@@ -161,7 +161,8 @@ class Files:
                 found = _lstat(name, parent)
                 if found is None:
                     return
-                if os.stat(parent).st_dev == found.st_dev:
+                # On an overlay, what is no directory has another device number than its directory.
+                if os.stat(parent).st_dev == found.st_dev or not stat.S_ISDIR(found.st_mode):
                     _remove_tree(parent, name, found.st_dev, path)
                 else:  # a mount point stays and is emptied
                     descriptor = os.open(name, _DIRECTORY, dir_fd=parent)

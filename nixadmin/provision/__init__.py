@@ -1,6 +1,7 @@
 """Provisioning: what a host is to hold, proposed first and then carried out."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -20,6 +21,7 @@ from nixadmin.provision.site import Site
 from nixadmin.provision.survey import survey
 from nixadmin.resources import File
 from nixadmin.sandbox.finding import Finding
+from nixadmin.sandbox.obstacles import obstacles
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,15 @@ def propose(
     site = survey(host, config, receipt)
     wanted = plan(installation(config, site), receipt, host, take_over=take_over)
     refused = tuple(refusals(host, site.nix.unpacked_size))
-    return Proposal(wanted, receipt, site, site.notes, refused, wishes)
+    notes = site.notes if wanted.empty else (*site.notes, *_obstacles(host, site))
+    return Proposal(wanted, receipt, site, notes, refused, wishes)
+
+
+def _obstacles(host: Host, site: Site) -> Iterator[str]:
+    """What will keep builds from being sandboxed, and therefore from being made at all."""
+    if site.adopted_settings.get("sandbox") != "false":
+        for obstacle in obstacles(host):
+            yield f"builds will fail, because {obstacle.what}: {obstacle.remedy}"
 
 
 def carry_out(host: Host, proposal: Proposal, *, tell: Tell, take_over: bool = False) -> None:

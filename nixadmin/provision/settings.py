@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from nixadmin.config import Config
+from nixadmin.engine.receipt import HIDDEN
 from nixadmin.errors import UsageError
 from nixadmin.nix import settings
 from nixadmin.nix.version import Version
@@ -57,7 +58,9 @@ def wanted(config: Config, sandbox_paths: str, version: Version, adopted: Mappin
 def hidden(config: Config, version: Version) -> dict[str, str]:
     """What goes into the file that only root may read. Raises NixadminError as `wanted` does."""
     values = {name: value.get_secret_value() for name, value in config.secret_setting.items()}
-    return settings.check(values, version)
+    # An ordinary user's plan knows no more of them than their names, and those were looked at when they were given.
+    told = {name: value for name, value in values.items() if value != HIDDEN}
+    return dict.fromkeys(values.keys() - told.keys(), HIDDEN) | settings.check(told, version)
 
 
 def notes(config: Config, adopted: Mapping[str, str]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from nixadmin.provision.site import Site
 from nixadmin.provision.users import own_directories
 from nixadmin.resources import Directory, Packages, Pool
 from nixadmin.resources.block import NAME
+from nixadmin.resources.pool import in_order
 from nixadmin.sandbox.shell import Shell, find_shell
 
 _DPKG = Path("/var/lib/dpkg/status")
@@ -88,7 +89,10 @@ def ordinary_users(host: Host, pool: Pool) -> Iterator[User]:
 
 def _pool(host: Host, config: Config, receipt: Receipt) -> ids.Choice:
     entry = receipt.entries.get(f"pool {config.build_group}")
-    known = entry.after if entry and isinstance(entry.after, Pool) else None
+    made = [pool for pool in (entry.after, *entry.earlier) if isinstance(pool, Pool)] if entry else []
+    users = {user.name: user for pool in made for user in pool.users}
+    # A run that was killed may have left more, or fewer, than it was asked for.
+    known = made[0].model_copy(update={"users": in_order(users.values())}) if made else None
     original = entry.before if entry and isinstance(entry.before, Pool) else None
     jobs = config.max_jobs if isinstance(config.max_jobs, int) else 0
     wish = ids.Wish(config.build_group, config.gid, config.first_uid, config.build_users, jobs)

@@ -1,6 +1,7 @@
 """Taking away what a probe's build leaves on the host."""
 
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,8 @@ STATE = Path("/nix/var/nix")
 LOGS = Path("/nix/var/log/nix/drvs")
 # Nix before 2.4 or so makes these for whoever connects, under the name or, without one, the number.
 PER_USER = (STATE / "profiles/per-user", STATE / "gcroots/per-user")
-_PATIENCE = 60.0  # seconds for a deletion, which waits for a running garbage collection
+_TRIES, _PAUSE = 3, 0.2  # seconds
+_PATIENCE = 20.0  # seconds for a deletion, which waits for a running garbage collection
 
 
 def per_user(host: Host, label: str) -> frozenset[Path]:
@@ -29,14 +31,7 @@ def clear_away(host: Host, programs: Path, name: str, home: Path, label: str, ha
     ours = re.compile(rf"([0-9a-z]{{32}})-{re.escape(name)}(\.drv)?(\.lock|\.chroot)?")
     found = [match for entry in host.files.names(STORE) if (match := ours.fullmatch(entry))]
     paths = [STORE / match[0] for match in found if not match[3]]
-    left = None
-    if paths:
-        # Without regard to roots, since a root could only be somebody's who wants it to stay.
-        argv: list[str | Path] = [programs / "nix-store", "--delete", "--ignore-liveness", *paths]
-        try:
-            host.run(argv, env={"NIX_REMOTE": "local"}, timeout=_PATIENCE)
-        except NixadminError as e:
-            left = f"{', '.join(map(str, paths))}: {e}: {e.hint}"
+    left = _delete(host, programs, paths) if paths else None
     for match in found:
         if match[3] == ".lock":
             host.files.remove(STORE / match[0])
@@ -51,6 +46,21 @@ def clear_away(host: Host, programs: Path, name: str, home: Path, label: str, ha
     for path in per_user(host, label) - had:
         with suppress(NixadminError):  # the user has put something there meanwhile
             host.files.remove(path)
+    return left
+
+
+def _delete(host: Host, programs: Path, paths: list[Path]) -> str | None:
+    # Without regard to roots, since a root could only be somebody's who wants it to stay.
+    argv: list[str | Path] = [programs / "nix-store", "--delete", "--ignore-liveness", *paths]
+    left = None
+    for _ in range(_TRIES):
+        try:
+            host.run(argv, env={"NIX_REMOTE": "local"}, timeout=_PATIENCE)
+        except NixadminError as e:
+            left = f"{', '.join(map(str, paths))}: {e}: {e.hint}"
+            time.sleep(_PAUSE)  # the daemon may not be done with the build yet
+        else:
+            return None
     return left
 
 

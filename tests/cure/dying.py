@@ -56,6 +56,7 @@ class Fate:
     death: Death | None = None
     events: list[Event] = field(default_factory=list)
     during: str = ""
+    ignored: str = ""  # the id of a change that does not count
     _count: int = 0
     _pid: int = field(default_factory=os.getpid)
 
@@ -79,6 +80,8 @@ class Fate:
                 return result
             if name in ("write", "pwrite") and not stat.S_ISREG(os.fstat(args[0]).st_mode):
                 return result
+            if self.ignored == self.during != "":
+                return result
             if self._is_fatal("after", "torn"):
                 if self.death and self.death.how == "torn":
                     os.pwrite.__wrapped__(result, b"tor", 0)  # type: ignore[attr-defined]
@@ -93,6 +96,8 @@ class Fate:
     def _counted_program(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def counted(argv: tuple[str, ...], **given: Any) -> Any:
             if _LOOKS.intersection(argv) or os.getpid() != self._pid:
+                return run(argv, **given)
+            if self.ignored == self.during != "":
                 return run(argv, **given)
             if self._is_fatal("inside", "alone"):
                 self._die_in(argv, given)

@@ -94,7 +94,6 @@ def lived_in(root: Path) -> None:
     os.chown(root / "etc/nix/nix.conf", 0, 1000)
     (root / "etc/nix").chmod(0o750)
     (root / "nix").chmod(0o711)
-    (root / "nix/store").mkdir(mode=0o700)
     with (root / "etc/passwd").open("a") as passwd, (root / "etc/shadow").open("a") as shadow:
         for number in (1, 2):
             passwd.write(f"nixbld{number}:x:{980 + number}:982:left over:/nonexistent:/bin/false\n")
@@ -126,6 +125,9 @@ def copy(source: Path, target: Path, *, below_store: bool = False) -> None:
                 _copy_status(entry.path, there, link=True)
             elif below_store:
                 os.link(entry.path, there)
+            elif not entry.is_file():  # the socket of a Nix that was killed
+                os.mknod(there, os.lstat(entry.path).st_mode)
+                _copy_status(entry.path, there)
             else:
                 there.write_bytes(Path(entry.path).read_bytes())
                 _copy_status(entry.path, there)

@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.standin import needs_root
 
 pytestmark = [needs_root, pytest.mark.ring(3)]
 
+_UNPACKING = "store-paths nix"
 _SHARES = 4  # each journey in so many tests, so that they spread over the cores
 _EVERY = 25  # of the hundreds of files of an unpacking
 
@@ -46,10 +48,14 @@ def test_killed_anywhere(journey: Journey, share: int, atlas: Atlas, figures: Co
 def _dies_and_recovers(
     journey: Journey, death: Death, atlas: Atlas, figures: Counter[str], seen: list[standing.Tree]
 ) -> None:
-    unpacks = atlas.events[journey.name][death.number].during == "store-paths nix"
+    events = atlas.events[journey.name]
+    unpacks = events[death.number].during == _UNPACKING
     prepare = None if unpacks else atlas.link_instead
     root = atlas.fresh_copy(journey.start, f"dying-{os.getpid()}")
     fate = Fate(death)
+    if not unpacks:
+        unpacking = sum(event.during == _UNPACKING for event in events[: death.number])
+        fate = Fate(replace(death, number=death.number - unpacking), ignored=_UNPACKING)
     ended = standing.in_process(root, journey.act(atlas.nix, fate.tell), lambda: _prepare(prepare, fate))
     assert ended == Killed(signal.SIGKILL)
     figures["processes killed"] += 1
