@@ -1,83 +1,50 @@
-"""What an ELF header tells of a program: its machine, and what it needs beside itself (elf(5)).
-
-Read with struct and not with pyelftools: every run looks at some programs, and to import that alone takes a tenth of
-what a whole run may take.
-"""
+"""What an ELF header tells of a program: its machine, and what it needs beside itself (elf(5))."""
 
 import errno
 import io
 import os
 import stat
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from nixadmin.errors import NixadminError
 
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
+
 # What uname(2) calls the machines that Nix is published for, by e_machine. A 64-bit kernel also runs the
 # 32-bit programs of its family (a 32-bit userland in a container sees the kernel's name).
-_386, _PPC64, _S390, _ARM, _X86_64, _AARCH64, _RISCV, _LOONGARCH = 3, 21, 22, 40, 62, 183, 243, 258
 _MACHINES = {
-    _X86_64: "x86_64",
-    _386: "i686",
-    _AARCH64: "aarch64",
-    _ARM: "armv7l",
-    _RISCV: "riscv64",
-    _PPC64: "ppc64le",
-    _S390: "s390x",
-    _LOONGARCH: "loongarch64",
+    "EM_X86_64": "x86_64",
+    "EM_386": "i686",
+    "EM_AARCH64": "aarch64",
+    "EM_ARM": "armv7l",
+    "EM_RISCV": "riscv64",
+    "EM_PPC64": "ppc64le",
+    "EM_S390": "s390x",
+    "EM_LOONGARCH": "loongarch64",
 }
 _FAMILIES = {
-    "x86_64": {_X86_64, _386},
-    "i386": {_386},
-    "i586": {_386},
-    "i686": {_386},
-    "aarch64": {_AARCH64, _ARM},
-    "armv6l": {_ARM},
-    "armv7l": {_ARM},
-    "armv8l": {_ARM},
-    "riscv64": {_RISCV},
-    "ppc64le": {_PPC64},
-    "s390x": {_S390},
-    "loongarch64": {_LOONGARCH},
+    "x86_64": {"EM_X86_64", "EM_386"},
+    "i386": {"EM_386"},
+    "i586": {"EM_386"},
+    "i686": {"EM_386"},
+    "aarch64": {"EM_AARCH64", "EM_ARM"},
+    "armv6l": {"EM_ARM"},
+    "armv7l": {"EM_ARM"},
+    "armv8l": {"EM_ARM"},
+    "riscv64": {"EM_RISCV"},
+    "ppc64le": {"EM_PPC64"},
+    "s390x": {"EM_S390"},
+    "loongarch64": {"EM_LOONGARCH"},
 }
-_EXECUTABLE, _SHARED = 2, 3  # e_type; a position-independent program is of the second
-_LOAD, _DYNAMIC, _INTERP = 1, 2, 3  # p_type
-_NULL, _NEEDED, _STRTAB = 0, 1, 5  # d_tag
 # Real programs have a dozen segments and some tens of dynamic tags; a header that claims more is damaged,
 # and reading on would only take time.
 _MOST_SEGMENTS = 256
 _MOST_TAGS = 4096
 _LONGEST_NAME = 4096
-
-
-class _Layout(NamedTuple):
-    """How the structures lie in the file: those of struct(3), without the byte order; `segment` is as in _Segment."""
-
-    bits: int
-    header: str
-    segment: str
-    segment_fields: tuple[int, ...]
-    tag: str
-
-
-# By e_ident[EI_CLASS].
-_LAYOUTS = {
-    1: _Layout(32, "HHIIIIIHHH", "8I", (0, 1, 2, 4), "iI"),
-    2: _Layout(64, "HHIQQQIHHH", "2I6Q", (0, 2, 3, 5), "qQ"),
-}
-_ORDERS = {1: "<", 2: ">"}  # by e_ident[EI_DATA]
-
-
-class _Segment(NamedTuple):
-    """An entry of the program header: what it is, where it lies in the file and in memory, and its size in the file."""
-
-    type: int
-    offset: int
-    address: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +92,21 @@ def parse_elf(file: BinaryIO | bytes, path: Path, machine: str | None = None) ->
     start = stream.read(4)
     if start != b"\x7fELF":
         raise NixadminError(f"{path} is {_looks_like(start)}", "name an ELF program, such as /bin/bash-static")
+    from elftools.elf.elffile import ELFFile
+
+    size = stream.seek(0, os.SEEK_END)
     try:
-        return _read(stream, path, machine or os.uname().machine)
-    except (ValueError, OverflowError, OSError, struct.error) as e:  # offsets may be any number
-        raise NixadminError(f"{path} is a damaged ELF file ({e})", "install it again") from e
+        stream.seek(0)
+        elf = ELFFile(stream)
+        _check_machine(elf, path, machine or os.uname().machine)
+        if elf["e_type"] not in ("ET_EXEC", "ET_DYN") or not elf["e_entry"]:
+            raise NixadminError(f"{path} is an ELF file, but not a program", "name a program")
+        return _read(elf, stream, size)
+    except NixadminError:
+        raise
+    except Exception as e:  # pyelftools raises whatever a damaged header leads it to
+        said = str(e) or type(e).__name__
+        raise NixadminError(f"{path} is a damaged ELF file ({said})", "install it again") from e
 
 
 def _looks_like(start: bytes) -> str:
@@ -139,69 +117,55 @@ def _looks_like(start: bytes) -> str:
     return "not an ELF program"
 
 
-def _read(stream: BinaryIO, path: Path, host: str) -> Elf:
-    bits, endianness = _unpack(stream, 4, "BB")
-    if bits not in _LAYOUTS or endianness not in _ORDERS:
-        raise ValueError(f"class {bits}, byte order {endianness}")
-    layout, order = _LAYOUTS[bits], _ORDERS[endianness]
-    type_, machine, _, entry, table, _, _, _, length, count = _unpack(stream, 16, order + layout.header)
-    name = _MACHINES.get(machine, f"machine {machine}")
-    if host in _FAMILIES and machine not in _FAMILIES[host]:
-        raise NixadminError(f"{path} is a program for {name}, and this host is {host}", "install this host's")
-    if type_ not in (_EXECUTABLE, _SHARED) or not entry:
-        raise NixadminError(f"{path} is an ELF file, but not a program", "name a program")
-    if not 0 < count <= _MOST_SEGMENTS:
-        raise ValueError(f"{count} segments")
-    segments = [_segment(stream, table + n * length, order, layout) for n in range(count)]
-    size = stream.seek(0, os.SEEK_END)
-    if any(one.type in (_LOAD, _INTERP, _DYNAMIC) and one.offset + one.size > size for one in segments):
-        raise ValueError("truncated")
-    if not any(one.type == _LOAD for one in segments):
+def _check_machine(elf: "ELFFile", path: Path, machine: str) -> None:
+    wanted = _FAMILIES.get(machine)
+    if wanted is not None and elf["e_machine"] not in wanted:
+        found = _MACHINES.get(str(elf["e_machine"]), str(elf["e_machine"]))
+        raise NixadminError(f"{path} is a program for {found}, and this host is {machine}", "install this host's")
+
+
+def _read(elf: "ELFFile", stream: BinaryIO, size: int) -> Elf:
+    if not 0 < elf["e_phnum"] <= _MOST_SEGMENTS:
+        raise ValueError(f"{elf['e_phnum']} segments")
+    headers = [elf.get_segment(n).header for n in range(elf["e_phnum"])]
+    for header in headers:
+        if header["p_type"] in ("PT_LOAD", "PT_INTERP", "PT_DYNAMIC"):
+            if header["p_offset"] + header["p_filesz"] > size:
+                raise ValueError("truncated")
+    if not any(header["p_type"] == "PT_LOAD" for header in headers):
         raise ValueError("nothing to load")
     interpreter = None
     needed: tuple[str, ...] = ()
-    for segment in segments:
-        if segment.type == _INTERP:
-            interpreter = _string(stream, segment.offset)
-        elif segment.type == _DYNAMIC:
-            needed = tuple(_needed(stream, segment, segments, order + layout.tag))
-    return Elf(name, layout.bits, interpreter, needed)
+    for header in headers:
+        if header["p_type"] == "PT_INTERP":
+            interpreter = _string(stream, header["p_offset"])
+        elif header["p_type"] == "PT_DYNAMIC":
+            needed = tuple(_needed(elf, stream, header["p_offset"], header["p_filesz"]))
+    machine = _MACHINES.get(str(elf["e_machine"]), str(elf["e_machine"]))
+    return Elf(machine, elf.elfclass, interpreter, needed)
 
 
-def _segment(stream: BinaryIO, offset: int, order: str, layout: _Layout) -> _Segment:
-    fields = _unpack(stream, offset, order + layout.segment)
-    return _Segment(*(fields[n] for n in layout.segment_fields))
+def _needed(elf: "ELFFile", stream: BinaryIO, offset: int, length: int) -> Iterator[str]:
+    # Not through elftools' own dynamic section, which goes by the section headers: the kernel and the linker
+    # ignore those, a stripped program has none, and a damaged count in them keeps it busy for ever.
+    from elftools.common.utils import struct_parse
 
-
-def _needed(stream: BinaryIO, dynamic: _Segment, segments: list[_Segment], layout: str) -> Iterator[str]:
-    # By the program header, as the kernel and the linker do: a stripped program has no section headers.
-    length = struct.calcsize(layout)
-    count = dynamic.size // length
+    structure = elf.structs.Elf_Dyn
+    count = length // structure.sizeof()
     if count > _MOST_TAGS:
         raise ValueError(f"{count} dynamic tags")
     tags = []
     for n in range(count):
-        tag, value = _unpack(stream, dynamic.offset + n * length, layout)
-        if tag == _NULL:
+        tag = struct_parse(structure, stream, offset + n * structure.sizeof())
+        if tag["d_tag"] == "DT_NULL":
             break
-        tags.append((tag, value))
-    names = [value for tag, value in tags if tag == _NEEDED]
+        tags.append((tag["d_tag"], tag["d_val"]))
+    names = [value for tag, value in tags if tag == "DT_NEEDED"]
     if not names:
         return
-    address = dict(tags).get(_STRTAB, 0)
-    for segment in segments:
-        if segment.type == _LOAD and segment.address <= address < segment.address + segment.size:
-            table = segment.offset + address - segment.address
-            break
-    else:
-        raise ValueError("no table of names")
+    table = next(elf.address_offsets(dict(tags)["DT_STRTAB"]))
     for name in names:
         yield _string(stream, table + name)
-
-
-def _unpack(stream: BinaryIO, offset: int, layout: str) -> tuple[int, ...]:
-    stream.seek(offset)
-    return struct.unpack(layout, stream.read(struct.calcsize(layout)))
 
 
 def _string(stream: BinaryIO, offset: int) -> str:

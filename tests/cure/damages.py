@@ -7,20 +7,23 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from typing_extensions import override
 
 from nixadmin.engine.resource import Resource
 from nixadmin.resources import Block, Copy, Directory, File, Pool, Profile, Service, StorePaths
 
-Break = Callable[[Path], None]  # of the tree that stands in for the host
+Break = Callable[[Path], object]  # of the tree that stands in for the host
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
     """A way to break a resource.
 
-    `named` is what the plan says of it: ids of resources that it may name, of which it names the first. `edit` says
-    that it looks like a person's work: a conflict, until it is told to take over. `fatal` that nixadmin has to refuse.
+    `edit` says that it looks like a person's work: a conflict, until nixadmin is told to take over. `refused` is
+    what nixadmin says of what it must not mend by itself.
     """
 
     what: str
@@ -29,6 +32,7 @@ class Damage:
     edit: bool = False
     refused: str = ""
 
+    @override
     def __str__(self) -> str:
         return f"{self.subject}: {self.what}"
 
@@ -65,6 +69,10 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def _remove_at(path: Path, root: Path) -> None:
+    remove(_at(root, path))
 
 
 def _without_lines(root: Path, pattern: str, *names: str) -> None:
@@ -158,7 +166,9 @@ def _to_file(file: File | Copy) -> Iterator[Damage]:
     yield damage("gone", lambda root: remove(_at(root, path)))
     yield damage("its directory gone", lambda root: remove(_at(root, path).parent))
     yield damage("emptied", lambda root: _rewrite(_at(root, path), b""), edit=True)
-    yield damage("edited", lambda root: _rewrite(_at(root, path), _at(root, path).read_bytes() + b"# mine\n"), edit=True)
+    yield damage(
+        "edited", lambda root: _rewrite(_at(root, path), _at(root, path).read_bytes() + b"# mine\n"), edit=True
+    )
     yield damage("replaced", lambda root: _rewrite(_at(root, path), b"#!/bin/sh\necho mine\n"), edit=True)
     yield damage("mode changed", lambda root: _at(root, path).chmod(0o666))
     yield damage("owner changed", lambda root: os.chown(_at(root, path), 1001, 1001))
@@ -212,15 +222,18 @@ def _to_block(block: Block) -> Iterator[Damage]:
 
 
 def _to_store(brought: StorePaths) -> Iterator[Damage]:
-    nix, shell = (path for path in brought.paths if "cacert" not in path.name)
     database = Path("/nix/var/nix/db")
 
     def damage(what: str, do: Break) -> Damage:
         return Damage(what, brought.id, do)
 
+    def all_paths_gone(root: Path) -> None:
+        for path in brought.paths:
+            remove(_at(root, path))
+
     for path in brought.paths:
-        yield damage(f"{path.name[33:]} gone", lambda root, path=path: remove(_at(root, path)))  # type: ignore[misc]
-    yield damage("all paths gone", lambda root: [remove(_at(root, path)) for path in brought.paths] and None)
+        yield damage(f"{path.name[33:]} gone", partial(_remove_at, path))
+    yield damage("all paths gone", all_paths_gone)
     yield damage("all of the store gone", lambda root: remove(root / "nix/store"))
     yield damage("all of /nix gone", lambda root: remove(root / "nix"))
     yield damage("the database gone", lambda root: remove(_at(root, database)))
