@@ -95,7 +95,7 @@ class Fate:
 
     def _counted_program(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def counted(argv: tuple[str, ...], **given: Any) -> Any:
-            if _LOOKS.intersection(argv) or os.getpid() != self._pid:
+            if looks(argv) or os.getpid() != self._pid:
                 return run(argv, **given)
             if self.ignored == self.during != "":
                 return run(argv, **given)
@@ -133,6 +133,11 @@ class Fate:
         self._count += 1
         if self.death is None:
             self.events.append(event)
+
+
+def looks(argv: tuple[str, ...]) -> bool:
+    """Whether a program that is run like this only looks, and changes nothing."""
+    return not _LOOKS.isdisjoint(argv)
 
 
 def _quiet() -> dict[str, Any]:

@@ -25,7 +25,7 @@ def bundle() -> Path:
         if not place.exists():
             unfinished = place.with_name(place.name + ".unfinished")
             unfinished.mkdir(exist_ok=True)
-            command = [sys.executable, "-m", "nixadmin", "bundle", "--out", unfinished / "nix.tar.xz"]
+            command = [sys.executable, "-m", "nixadmin", "bundle", "--out", f"{unfinished}/nix.tar.xz"]
             process = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
             if process.returncode != 0:
                 raise RuntimeError(f"no bundle: {process.stderr}")
@@ -35,8 +35,8 @@ def bundle() -> Path:
 
 def _key() -> str:
     digest = hashlib.sha256()
-    for part in ("nixadmin/bundle", "nixadmin/nix"):
-        for path in sorted((CHECKOUT / part).rglob("*.py")):
+    for part in ("bundle/*.py", "nix/*.py", "host/compress.py"):
+        for path in sorted((CHECKOUT / "nixadmin").glob(part)):
             digest.update(f"{path.relative_to(CHECKOUT)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
     query = ["dpkg-query", "--show", "nix-bin", "bash-static", "ca-certificates"]
     digest.update(subprocess.run(query, check=True, capture_output=True).stdout)
