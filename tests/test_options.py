@@ -265,3 +265,15 @@ def test_the_file_goes_before_what_is_remembered(tmp_path: Path) -> None:
         host.at(path).parent.mkdir(parents=True)
         host.at(path).write_text(text)
     assert options.read(parse(["verify"]), host, {}).build_users == 4
+
+
+def test_another_tarball_does_not_inherit_a_digest(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    path = host.at(receipt.PATH)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"version": 1, "wishes": {"nix": "/old.tar.xz", "sha256": "0" * 64}}))
+    assert options.read(parse(["verify"]), host, {}).sha256 == "0" * 64
+    other = parse(["provision", "--nix", "/new.tar.xz"])
+    config = options.read(other, host, {})
+    assert config.sha256 is None
+    assert options.wishes(other, host, config, {}) == {"nix": "/new.tar.xz"}

@@ -63,7 +63,11 @@ def add(parser: ArgumentParser) -> None:
 
 def read(asked: Namespace, host: Host, environment: Mapping[str, str] = os.environ) -> Config:
     """The configuration of this run. Raises UsageError, which names where a wrong value came from."""
-    given = _remembered(host) | _file(asked, host, environment) | _environment(environment) | _flags(asked)
+    now = _environment(environment) | _flags(asked)
+    remembered = _remembered(host)
+    if ("nix", None) in now:
+        remembered.pop(("sha256", None), None)  # of another tarball
+    given = remembered | _file(asked, host, environment) | now
     values: dict[str, Any] = {}
     for (name, item), value in given.items():
         if item is None:
@@ -82,7 +86,10 @@ def wishes(
 ) -> dict[str, JsonValue]:
     """What flags and variables have wished for, in this run and in those before it: it holds for the next ones too."""
     wished = dict(Receipt.load(host, public=True).wishes)
-    for name, item in _environment(environment) | _flags(asked):
+    now = _environment(environment) | _flags(asked)
+    if ("nix", None) in now:
+        wished.pop("sha256", None)
+    for name, item in now:
         value = getattr(config, name)
         if item is None:
             wished[fields.key(name)] = to_jsonable_python(value)

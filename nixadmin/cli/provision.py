@@ -50,7 +50,7 @@ def run(asked: Namespace) -> int:
             return DIFFERS
     with followed(host, sys.stderr, quiet=asked.quiet) as tell:
         carry_out(host, proposal, tell=tell, take_over=asked.take_over)
-    probed = not (proposal.plan.empty or asked.no_probe or host.is_stand_in)
+    probed = not (proposal.plan.empty or asked.no_probe or host.is_stand_in) and proposal.starts_daemon
     found = prove(host, proposal) if probed else []
     if asked.json:
         done = data.of_plan(proposal.plan, proposal.notes) | {"findings": findings.data(found)}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from nixadmin.errors import ConflictError, NixadminError
+from nixadmin.host.attributes import label, own
+from nixadmin.host.removal import remove_directory, remove_tree
 from nixadmin.host.walk import walk
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_OF_CONTENT = frozenset({"security.capability", "security.ima", "security.evm"})
 
 Kind = Literal["directory", "file", "link", "other"]
 
@@ -74,7 +74,7 @@ class Files:
                 pass  # a run that was killed has made it: it is opened, and so proved to be a directory, below
             descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
             try:
-                _own(descriptor, mode, uid, gid)
+                own(descriptor, mode, uid, gid)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -90,7 +90,7 @@ class Files:
                     raise ConflictError(f"{path} has {found.st_nlink} names", "remove the other hard links to it")
                 if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
                     raise ConflictError(f"{path} is neither a file nor a directory", f"move {path} away")
-                _own(descriptor, mode, uid, gid)
+                own(descriptor, mode, uid, gid)
             finally:
                 os.close(descriptor)
 
@@ -108,8 +108,8 @@ class Files:
                 with open(descriptor, "wb") as file:
                     file.write(content)
                     file.flush()
-                    _label(descriptor, name, parent)
-                    _own(descriptor, mode, uid, gid)
+                    label(descriptor, name, parent)
+                    own(descriptor, mode, uid, gid)
                     if mtime_ns is not None:
                         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
                     os.fsync(descriptor)
@@ -147,7 +147,7 @@ class Files:
                 if found is None:
                     return
                 if stat.S_ISDIR(found.st_mode):
-                    _remove_directory(parent, name, path)
+                    remove_directory(parent, name, path)
                 else:
                     os.unlink(name, dir_fd=parent)
                 os.fsync(parent)
@@ -163,12 +163,12 @@ class Files:
                     return
                 # On an overlay, what is no directory has another device number than its directory.
                 if os.stat(parent).st_dev == found.st_dev or not stat.S_ISDIR(found.st_mode):
-                    _remove_tree(parent, name, found.st_dev, path)
+                    remove_tree(parent, name, found.st_dev, path)
                 else:  # a mount point stays and is emptied
                     descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
                     try:
                         for child in os.listdir(descriptor):
-                            _remove_tree(descriptor, child, found.st_dev, path / child)
+                            remove_tree(descriptor, child, found.st_dev, path / child)
                     finally:
                         os.close(descriptor)
                 os.fsync(parent)
@@ -238,70 +238,8 @@ def _scratch(name: str) -> str:
     return f".{name}.nixadmin-new"
 
 
-def _label(descriptor: int, name: str, parent: int) -> None:
-    """Give a file the extended attributes of the one that it will replace."""
-    try:
-        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
-    except OSError:
-        return  # there is none, or it is no file and rename(2) will tell
-    try:
-        for attribute in os.listxattr(old):
-            # What vouches for the old content must not vouch for the new: capabilities, and digests of IMA and EVM.
-            if attribute not in _OF_CONTENT and os.getxattr(old, attribute) != _given(descriptor, attribute):
-                os.setxattr(descriptor, attribute, os.getxattr(old, attribute))
-    except OSError as e:
-        if e.errno != errno.ENOTSUP:
-            raise
-    finally:
-        os.close(old)
-
-
-def _given(descriptor: int, attribute: str) -> bytes | None:
-    return os.getxattr(descriptor, attribute) if attribute in os.listxattr(descriptor) else None
-
-
-def _own(descriptor: int, mode: int, uid: int, gid: int) -> None:
-    # chown clears the set-id bits, so the mode comes last.
-    found = os.fstat(descriptor)
-    if (found.st_uid, found.st_gid) != (uid, gid):
-        os.fchown(descriptor, uid, gid)
-    os.fchmod(descriptor, mode)
-
-
-def _remove_directory(parent: int, name: str, path: Path) -> None:
-    try:
-        os.rmdir(name, dir_fd=parent)
-    except OSError as e:
-        if e.errno not in (errno.ENOTEMPTY, errno.EBUSY):
-            raise
-        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-        try:
-            names = sorted(os.listdir(descriptor))
-        finally:
-            os.close(descriptor)
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        what = f"still holds {', '.join(names[:3])}{more}" if names else "is a mount point"
-        raise ConflictError(f"{path} {what}", f"see whether anybody needs it: ls -la {path}") from e
-
-
 def _unlink(name: str, parent: int) -> None:
     try:
         os.unlink(name, dir_fd=parent)
     except FileNotFoundError:
         pass
-
-
-def _remove_tree(parent: int, name: str, device: int, path: Path) -> None:
-    found = os.lstat(name, dir_fd=parent)
-    if not stat.S_ISDIR(found.st_mode):
-        os.unlink(name, dir_fd=parent)
-        return
-    if found.st_dev != device:
-        raise ConflictError(f"{path} is a mount point", f"umount {path}, then run this again")
-    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-    try:
-        for child in os.listdir(descriptor):
-            _remove_tree(descriptor, child, device, path / child)
-    finally:
-        os.close(descriptor)
-    os.rmdir(name, dir_fd=parent)

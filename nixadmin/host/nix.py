@@ -1,16 +1,19 @@
 """Nix's own programs, as the host has them."""
 
-import os
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
+from nixadmin.errors import NixadminError
 from nixadmin.host import Host
 from nixadmin.nix.registration import Registration, render
 
 DEFAULT_PROFILE = Path("/nix/var/nix/profiles/default")
 STORE = Path("/nix/store")
+_DATABASE = Path("/nix/var/nix/db/db.sqlite")
 
 # Straight to the store, as root: no daemon is needed, and no variable of the caller's leads elsewhere.
 _LOCAL = {"NIX_REMOTE": "local"}
@@ -31,17 +34,41 @@ class Nix:
 
     def valid(self, paths: Sequence[Path]) -> frozenset[Path]:
         """Those of the paths that the store's database knows."""
-        if not paths or self.host.files.inode(Path("/nix/var/nix/db/db.sqlite")) is None:
+        # Nix itself, asked as root, makes the directories that it misses, and follows links to do so.
+        import sqlite3
+
+        where = self.host.files.inode(_DATABASE)
+        if not paths or where is None or where.kind != "file":
             return frozenset()
-        nix_store = self.programs / "nix-store"
-        checked: list[str | Path] = [nix_store, "--check-validity", "--print-invalid", *paths]
-        invalid = self.host.run_inside(checked, env=self._reading()).out.split()
-        return frozenset(paths) - frozenset(map(Path, invalid))
+        log = self.host.files.inode(_DATABASE.with_name(f"{_DATABASE.name}-wal"))
+        # Without a log, nobody is writing, and reading needs no lock, for which a file would have to be made.
+        how = "mode=ro" if log is not None and log.size else "mode=ro&immutable=1"
+        place = quote(str(self.host.at(_DATABASE)))
+        marks = ", ".join("?" * len(paths))
+        try:
+            with closing(sqlite3.connect(f"file:{place}?{how}", uri=True)) as database:
+                found = database.execute(f"select path from ValidPaths where path in ({marks})", [*map(str, paths)])
+                return frozenset(Path(path) for (path,) in found)
+        except sqlite3.Error as e:
+            raise NixadminError(
+                f"{_DATABASE} cannot be read: {e}", f"restore it from a backup, or move it away: mv {_DATABASE} /root"
+            ) from e
 
     def register(self, registrations: Sequence[Registration]) -> None:
         """Tell the database of paths that are in the store already (`nix-store --load-db`)."""
+        database = self.host.files.inode(_DATABASE)
+        if database is None:
+            # Nix makes a database where none was yet, which it tells by this file.
+            self.host.files.remove(_DATABASE.with_name("schema"))
+        else:
+            self.forget_missing()
         text = render(registrations)
         self.host.run_inside([self.programs / "nix-store", "--load-db"], env=_LOCAL, stdin=text)
+
+    def forget_missing(self) -> None:
+        """Take paths that are no more in the store out of the database (`nix-store --verify`)."""
+        # It exits 1 when it found one that others need; that is an answer.
+        self.host.run_inside([self.programs / "nix-store", "--verify"], env=_LOCAL, ok=(0, 1))
 
     def delete(self, paths: Sequence[Path]) -> None:
         """Delete paths from the store; those that are still in use make it fail."""
@@ -60,10 +87,6 @@ class Nix:
     def erase(self, profile: Path, names: Sequence[str]) -> None:
         """Take packages out of a profile, by their names."""
         self.host.run_inside([self.programs / "nix-env", "--profile", profile, "--uninstall", *names], env=_LOCAL)
-
-    def _reading(self) -> dict[str, str]:
-        # An ordinary user may not open the database but may ask the daemon.
-        return _LOCAL if os.geteuid() == 0 else {"NIX_REMOTE": "daemon"}
 
 
 def packages_of(host: Host, profile: Path) -> tuple[Path, ...]:

@@ -40,6 +40,11 @@ class Proposal:
     wishes: dict[str, JsonValue] | None = None
     traces: tuple[HomeTrace, ...] = ()
 
+    @property
+    def starts_daemon(self) -> bool:
+        """Whether a daemon will be there for a build to prove it. Where no init runs, the administrator starts one."""
+        return self.site is not None and self.site.init != "none"
+
 
 def propose(
     host: Host, config: Config, *, wishes: dict[str, JsonValue] | None = None, take_over: bool = False

@@ -186,5 +186,5 @@ def _service(site: Site, files: list[Resource]) -> Iterator[Resource]:
         name=SERVICE,
         init=site.init,
         reads=tuple(file.path for file in files if isinstance(file, File | Block)),
-        depends=frozenset(file.id for file in files),
+        depends=tuple(file.id for file in files),
     )

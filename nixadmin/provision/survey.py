@@ -57,7 +57,9 @@ def survey(host: Host, config: Config, receipt: Receipt) -> Site:
     people = tuple(ordinary_users(host, pool.pool))
     sddm = host.files.inode(SDDM_PROGRAM) is not None
     environment = ENVIRONMENT if init != "none" else None
-    maybe = (NIX_CONF, *definitions(init, unit), environment, shell.copy, SDDM if sddm else None)
+    # A host that lost the directory since is to get it back.
+    login = LOGIN if host.files.inode(LOGIN.parent) is not None or f"file {LOGIN}" in receipt.entries else None
+    maybe = (NIX_CONF, *definitions(init, unit), environment, shell.copy, SDDM if sddm else None, login)
     files = [path for path in maybe if path is not None]
     return Site(
         nix=nix,
@@ -67,7 +69,7 @@ def survey(host: Host, config: Config, receipt: Receipt) -> Site:
         people=people,
         own_directories=tuple(_own_directories(host, receipt, people)),
         absent=tuple(_absent(host, receipt, files)),
-        logs_in_by_profile=host.files.inode(LOGIN.parent) is not None,
+        logs_in_by_profile=login is not None,
         has_sddm=sddm,
         has_accounts_service=host.files.inode(ACCOUNTS_SERVICE) is not None,
         adopted_unit=unit,
@@ -193,5 +195,5 @@ def _notes(
     if group != "root":
         yield f"only members of {group} may use the daemon, as {SOCKET} says; it stays so"
     if init == "none":
-        yield "no init that nixadmin knows runs here: start `nix-daemon --daemon` yourself"
+        yield "no init that nixadmin knows runs here: start `nix-daemon --daemon`, then nixadmin verify --probe"
     yield from settings.notes(config, adopted)

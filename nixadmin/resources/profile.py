@@ -76,7 +76,10 @@ class InstallPackages(Step):
 
     @override
     def perform(self, host: Host) -> None:
-        Nix(host, self.programs).install(self.profile, self.packages)
+        nix = Nix(host, self.programs)
+        if host.files.inode(self.profile) is not None and not packages_of(host, self.profile):
+            nix.forget_missing()  # its environment may be gone from the store, and Nix believe it is there
+        nix.install(self.profile, self.packages)
 
     @override
     def __str__(self) -> str:

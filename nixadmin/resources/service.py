@@ -43,7 +43,7 @@ class Service(Resource):
     # Left out of the receipt: nobody wants a daemon with outdated settings back.
     current: bool = Field(True, exclude=True)
     reads: tuple[Path, ...] = ()
-    depends: frozenset[str] = frozenset()
+    depends: tuple[str, ...] = ()
 
     @property
     @override
@@ -53,7 +53,7 @@ class Service(Resource):
     @property
     @override
     def follows(self) -> frozenset[str]:
-        return self.depends
+        return frozenset(self.depends)
 
     @override
     def observe(self, host: Host) -> Self | None:

@@ -93,6 +93,9 @@ class Unpack(Step):
     def perform(self, host: Host) -> None:
         from nixadmin.host.unpack import unpack
 
+        if host.files.inode(self.programs / "nix-store") is None:
+            # Its path may be there, but damaged; what is there is passed over.
+            host.files.remove_tree(self.programs.parent)
         try:
             contents = unpack(self.file, host.at(STORE), sha256=self.sha256, progress=host.progress)
         except NixadminError as e:

@@ -80,7 +80,10 @@ class Disk:
             result = self._real[call](*args, **given)
             descriptor = given.get("dst_dir_fd" if call == "link" else "dir_fd")
             if descriptor is not None:
-                self._changed(self._in(descriptor, args[0 if call in ("mkdir", "rmdir", "unlink") else 1]))
+                name = self._in(descriptor, args[0 if call in ("mkdir", "rmdir", "unlink") else 1])
+                if call == "rmdir":  # what was in it is gone, with it or before it
+                    self._pending = {other for other in self._pending if not other.startswith(f"{name}/")}
+                self._changed(name)
             return result
 
         return watched
