@@ -11,13 +11,14 @@ from nixadmin.engine.step import Step
 class Change:
     """A subject, what the host holds in its place, what it should hold, and the steps between.
 
-    Either side may be None, which means absent.
+    Either side may be None, which means absent. `takes_over` says that a person's work is replaced.
     """
 
     subject: Resource
     before: Resource | None
     after: Resource | None
     undoing: bool = False
+    takes_over: bool = False
 
     @property
     def needed(self) -> bool:
@@ -38,7 +39,7 @@ class Change:
             return tuple(self.before.remove())
         if self.before is None:
             return tuple(self.after.create())
-        return tuple(self.after.alter(self.before))
+        return (*(self.before.keep() if self.takes_over else ()), *self.after.alter(self.before))
 
     def differences(self) -> tuple[str, ...]:
         """What differs, each as `mode 0777 → 0755`; empty where one side is absent."""

@@ -59,7 +59,7 @@ def perform(
         for place, change in enumerate(plan.changes):
             tell(place, len(plan.changes), change)
             try:
-                _make(change, receipt, host, take_over=take_over)
+                _make(change, receipt, host, take_over=take_over, first=change.subject.id not in written.entries)
             except NixadminError as error:
                 if not keep_going:
                     raise
@@ -83,11 +83,12 @@ def _tidy(plan: Plan, receipt: Receipt, host: Host) -> None:
             goal.subject.tidy(host)
 
 
-def _make(planned: Change, receipt: Receipt, host: Host, *, take_over: bool) -> None:
+def _make(planned: Change, receipt: Receipt, host: Host, *, take_over: bool, first: bool) -> None:
     goal = Goal(planned.subject, planned.after, planned.undoing)
     # Looked at again: an earlier change (a package, say) may have made or altered this one too.
     change = consider(goal, receipt, host, take_over=take_over)
-    if not change.undoing and change.before != planned.before and _first_seen(planned, receipt):
+    # In a later run than the first, what appears may be nixadmin's own: what the receipt says of before stays.
+    if first and not change.undoing and change.before != planned.before:
         receipt.forget(change.subject.id)
         receipt.begin(change.before, change.subject, datetime.now(UTC))
         receipt.save(host)
@@ -101,12 +102,6 @@ def _make(planned: Change, receipt: Receipt, host: Host, *, take_over: bool) -> 
             "; ".join(still.differences()) or ("it is not there" if now is None else "it is still there"),
         )
     _settle(goal, receipt, host)
-
-
-def _first_seen(planned: Change, receipt: Receipt) -> bool:
-    """Whether the receipt's `before` is what this very plan saw, and not what an earlier run did."""
-    entry = receipt.entries[planned.subject.id]
-    return entry.before == planned.before and not entry.done
 
 
 def _settle(goal: Goal, receipt: Receipt, host: Host) -> None:

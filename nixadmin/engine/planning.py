@@ -1,10 +1,10 @@
 """From a declaration to a plan. Nothing here changes the host."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nixadmin.engine.change import Change
-from nixadmin.engine.receipt import Receipt
+from nixadmin.engine.receipt import Entry, Receipt
 from nixadmin.engine.resource import Resource
 from nixadmin.errors import ConflictError
 from nixadmin.host import Host
@@ -63,15 +63,21 @@ def consider(goal: Goal, receipt: Receipt, host: Host, *, take_over: bool = Fals
     Raises ConflictError when a person's work stands in the way and nobody said to take it over.
     """
     before = goal.subject.observe(host)
-    entry = receipt.entries.get(goal.subject.id)
-    if entry and entry.done and before not in (None, entry.after, entry.before, goal.after):
-        assert before is not None
-        if before.edited(entry.after) and not take_over:
-            raise ConflictError(
-                f"{goal.subject.id} was edited after nixadmin made it; it is left as it is",
-                "keep your edit elsewhere, or let nixadmin replace it with --take-over (a backup is kept)",
-            )
-    return Change(goal.subject, before, goal.after, goal.undoing)
+    edited = before not in (None, goal.after) and _is_edited(before, receipt.entries.get(goal.subject.id))
+    if edited and not take_over:
+        raise ConflictError(
+            f"{goal.subject.id} was edited after nixadmin made it; it is left as it is",
+            "keep your edit elsewhere, or let nixadmin replace it with --take-over (a backup is kept)",
+        )
+    return Change(goal.subject, before, goal.after, goal.undoing, takes_over=edited)
+
+
+def _is_edited(found: Resource | None, entry: Entry | None) -> bool:
+    """Whether what was found is neither what was there at first, nor anything that nixadmin has ever left there."""
+    if found is None or entry is None:
+        return False
+    known = [one for one in (entry.before, entry.after, *entry.earlier) if one is not None]
+    return found not in known and all(found.edited(one) for one in known)
 
 
 def plan(
@@ -101,7 +107,7 @@ def plan_goals(
         try:
             change = consider(goal, receipt, host, take_over=take_over)
             if change.before is not None and goal.subject.follows & touched:
-                change = Change(goal.subject, change.before.stale(host), goal.after, goal.undoing)
+                change = replace(change, before=change.before.stale(host))
             change.steps()
         except ConflictError as conflict:
             conflicts.append(Conflict(goal, conflict))

@@ -67,6 +67,10 @@ class Resource(BaseModel, ABC):
         raise ConflictError(f"{self.id} exists and differs: {', '.join(self.differences(before))}")
         yield  # pragma: no cover - makes this a generator like its overrides
 
+    def keep(self) -> Iterator[Step]:
+        """Steps that lay a copy of this aside, before a person's work in it is replaced."""
+        return iter(())
+
     def tidy(self, host: Host) -> None:
         """Remove what a run that was killed has left half-made beside it."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from nixadmin.host import Host
+from nixadmin.host.files import kept
 
 
 class Step(ABC):
@@ -93,6 +94,21 @@ class Write(Step):
     @override
     def __str__(self) -> str:
         return f"write {self.path} ({len(self.content.encode())} bytes, {self.owner}:{self.group} {self.mode:04o})"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(Step):
+    """Lay a copy of a file beside it; it is its owner's, and nixadmin never removes it."""
+
+    path: Path
+
+    @override
+    def perform(self, host: Host) -> None:
+        host.files.keep(self.path)
+
+    @override
+    def __str__(self) -> str:
+        return f"keep a copy of {self.path} as {kept(self.path)}"
 
 
 @dataclass(frozen=True, slots=True)

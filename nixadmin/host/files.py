@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -67,7 +68,7 @@ class Files:
 
     def make_directory(self, path: Path, mode: int, uid: int, gid: int) -> None:
         """Make a directory that nobody else can enter before it has its owner and mode."""
-        with self._parent(path) as (parent, name), _told(f"make {path}"):
+        with _told(f"make {path}"), self._parent(path) as (parent, name):
             try:
                 os.mkdir(name, 0o700, dir_fd=parent)
             except FileExistsError:
@@ -82,7 +83,7 @@ class Files:
 
     def set_mode(self, path: Path, mode: int, uid: int, gid: int) -> None:
         """Give owner, group and mode to a file or directory. Raises ConflictError on anything else."""
-        with self._parent(path) as (parent, name), _told(f"change {path}"):
+        with _told(f"change {path}"), self._parent(path) as (parent, name):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
             try:
                 found = os.fstat(descriptor)
@@ -99,7 +100,7 @@ class Files:
 
         The new one keeps the extended attributes of the old one (a security label, say), but no capabilities.
         """
-        with self._parent(path) as (parent, name), _told(f"write {path}"):
+        with _told(f"write {path}"), self._parent(path) as (parent, name):
             scratch = _scratch(name)
             _unlink(scratch, parent)  # left by a run that was killed
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -119,9 +120,21 @@ class Files:
                 raise
             os.fsync(parent)
 
+    def keep(self, path: Path) -> None:
+        """Copy a file to the name that `kept` gives, or to the next that is free; not again what was kept already."""
+        content, inode = self.read(path), self.inode(path)
+        assert inode is not None
+        for number in count(1):
+            there = kept(path, number)
+            if self.inode(there) is None:
+                self.write(there, content, inode.mode, inode.uid, inode.gid, inode.mtime_ns)
+                return
+            if self.read(there) == content:
+                return
+
     def link(self, path: Path, target: str) -> None:
         """Make a symbolic link, in place of another link but of nothing else."""
-        with self._parent(path) as (parent, name), _told(f"link {path}"):
+        with _told(f"link {path}"), self._parent(path) as (parent, name):
             found = _lstat(name, parent)
             if found is not None and not stat.S_ISLNK(found.st_mode):
                 raise ConflictError(f"{path} is not a link", f"move {path} away")
@@ -142,7 +155,7 @@ class Files:
     def remove(self, path: Path) -> None:
         """Remove a file, a link or an empty directory; what is not there needs no removing."""
         try:
-            with self._parent(path) as (parent, name), _told(f"remove {path}"):
+            with self._parent(path) as (parent, name), _told(f"remove {path}", missing=False):
                 found = _lstat(name, parent)
                 if found is None:
                     return
@@ -157,7 +170,7 @@ class Files:
     def remove_tree(self, path: Path) -> None:
         """Remove `path` and all below it, following no link. Raises ConflictError at a mount below it."""
         try:
-            with self._parent(path) as (parent, name), _told(f"remove {path}"):
+            with self._parent(path) as (parent, name), _told(f"remove {path}", missing=False):
                 found = _lstat(name, parent)
                 if found is None:
                     return
@@ -194,14 +207,16 @@ class Files:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Turn the system's refusal into an error for people."""
+def _told(what: str, *, missing: bool = True) -> Iterator[None]:
+    """Turn the system's refusal into an error for people; that something is `missing` too, unless it is no refusal."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError):
-        raise
     except OSError as e:
+        if not missing and isinstance(e, FileNotFoundError | NotADirectoryError):
+            raise
         hint = {
+            errno.ENOENT: "make its directory, then run this again",
+            errno.ENOTDIR: "something else is in the place of its directory: move that away",
             errno.ENOSPC: "free some space, then run this again",
             errno.EDQUOT: "the quota is used up: free some space, then run this again",
             errno.EROFS: "the file system is read-only: mount it writable",
@@ -232,6 +247,11 @@ def _lstat(name: str, parent: int) -> os.stat_result | None:
         return os.lstat(name, dir_fd=parent)
     except FileNotFoundError:
         return None
+
+
+def kept(path: Path, number: int = 1) -> Path:
+    """Where a copy of a person's file is laid, beside it. No init, shell or Nix reads a file of such a name."""
+    return path.with_name(f"{path.name}.nixadmin-backup{f'-{number}' if number > 1 else ''}")
 
 
 def _scratch(name: str) -> str:

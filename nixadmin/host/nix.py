@@ -47,6 +47,8 @@ class Nix:
         marks = ", ".join("?" * len(paths))
         try:
             with closing(sqlite3.connect(f"file:{place}?{how}", uri=True)) as database:
+                if not database.execute("select 1 from sqlite_master where name = 'ValidPaths'").fetchone():
+                    return frozenset()  # a Nix that was killed had just begun to make it
                 found = database.execute(f"select path from ValidPaths where path in ({marks})", [*map(str, paths)])
                 return frozenset(Path(path) for (path,) in found)
         except sqlite3.Error as e:

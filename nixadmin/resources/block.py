@@ -9,7 +9,7 @@ from typing import Literal, Self
 from typing_extensions import override
 
 from nixadmin.engine.resource import Resource
-from nixadmin.engine.step import Step
+from nixadmin.engine.step import Keep, Step
 from nixadmin.errors import ConflictError
 from nixadmin.host import Host
 from nixadmin.nix.conf import find_block, insert_block, strip_block
@@ -57,6 +57,10 @@ class Block(Resource):
         inode = host.files.inode(self.path)
         mtime = inode.mtime_ns if inode else None
         return self.model_copy(update={"content": None, "mtime_ns": mtime, "sha256": _digest(text)})
+
+    @override
+    def keep(self) -> Iterator[Step]:
+        yield Keep(self.path)
 
     @override
     def tidy(self, host: Host) -> None:

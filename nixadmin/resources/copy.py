@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from nixadmin.engine.resource import Resource
-from nixadmin.engine.step import Remove, SetMode, Step
+from nixadmin.engine.step import Keep, Remove, SetMode, Step
 from nixadmin.errors import ConflictError, NixadminError
 from nixadmin.host import Host
 from nixadmin.host.elf import parse_elf
@@ -101,6 +101,10 @@ class Copy(Resource):
             return host.files.read(self.source)
         except OSError:
             return None
+
+    @override
+    def keep(self) -> Iterator[Step]:
+        yield Keep(self.path)
 
     @override
     def tidy(self, host: Host) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from typing_extensions import override
 
 from nixadmin.engine.resource import Resource
-from nixadmin.engine.step import Remove, SetMode, Step, Write
+from nixadmin.engine.step import Keep, Remove, SetMode, Step, Write
 from nixadmin.errors import ConflictError
 from nixadmin.host import Host
 
@@ -55,6 +55,10 @@ class File(Resource):
                 "mtime_ns": None if ours else inode.mtime_ns,
             }
         )
+
+    @override
+    def keep(self) -> Iterator[Step]:
+        yield Keep(self.path)
 
     @override
     def tidy(self, host: Host) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class Damage:
     """A way to break a resource.
 
     `edit` says that it looks like a person's work: a conflict, until nixadmin is told to take over. `refused` is
-    what nixadmin says of what it must not mend by itself.
+    what nixadmin says of what it must not mend by itself. `takes` matches the names of what was there before nixadmin
+    came and the damage itself took: nobody can give that back.
     """
 
     what: str
@@ -31,6 +32,7 @@ class Damage:
     do: Break
     edit: bool = False
     refused: str = ""
+    takes: str = ""
 
     @override
     def __str__(self) -> str:
@@ -39,6 +41,7 @@ class Damage:
 
 def damages(installation: list[Resource]) -> Iterator[Damage]:
     """Every damage to every resource of an installation."""
+    paths = {resource.path for resource in installation if isinstance(resource, File)}
     for resource in installation:
         match resource:
             case Pool():
@@ -54,7 +57,7 @@ def damages(installation: list[Resource]) -> Iterator[Damage]:
             case Profile():
                 yield from _to_profile(resource)
             case Service():
-                yield from _to_service(resource)
+                yield from _to_service(resource, paths)
             case _:
                 raise NotImplementedError(f"no damage is known to {resource.id}")
 
@@ -96,7 +99,8 @@ def _to_pool(pool: Pool) -> Iterator[Damage]:
     groups = ("group", "gshadow")
 
     def damage(what: str, do: Break, refused: str = "") -> Damage:
-        return Damage(what, pool.id, do, refused=refused)
+        # Of accounts that were there before, the receipt knows what builds need, and not the line in shadow.
+        return Damage(what, pool.id, do, refused=refused, takes="etc/(passwd|shadow|group|gshadow)")
 
     yield damage("all users deleted", lambda root: _without_lines(root, everybody, *accounts))
     yield damage("some users deleted", lambda root: _without_lines(root, f"{pool.group}[3-7]:", *accounts))
@@ -121,7 +125,6 @@ def _to_pool(pool: Pool) -> Iterator[Damage]:
         lambda root: _changed(root, f"^({pool.group}2:x:[0-9]+:)[0-9]+", r"\g<1>1000", "passwd"),
     )
     yield damage("a password", lambda root: _changed(root, f"^({pool.group}2:)[^:]*", r"\1$y$j9T$secret", "shadow"))
-    yield damage("no line in shadow", lambda root: _without_lines(root, f"{pool.group}2:", "shadow"))
     yield damage(
         "a stranger for a member",
         lambda root: _changed(root, f"^({pool.group}:.*)$", r"\1,alice", "group"),
@@ -142,8 +145,8 @@ def _to_directory(directory: Directory) -> Iterator[Damage]:
 
     yield damage("gone", lambda root: remove(_at(root, path)))
     yield damage("mode changed", lambda root: _at(root, path).chmod(0o777))
-    yield damage("owner changed", lambda root: os.chown(_at(root, path), 1001, -1))
-    yield damage("group changed", lambda root: os.chown(_at(root, path), -1, 1001))
+    yield damage("owner changed", lambda root: os.chown(_at(root, path), 4711, -1))
+    yield damage("group changed", lambda root: os.chown(_at(root, path), -1, 4711))
 
     def replace_by_file(root: Path) -> None:
         remove(_at(root, path))
@@ -161,10 +164,12 @@ def _to_file(file: File | Copy) -> Iterator[Damage]:
     path = file.path
 
     def damage(what: str, do: Break, *, edit: bool = False, refused: str = "") -> Damage:
-        return Damage(what, file.id, do, edit, refused)
+        return Damage(what, file.id, do, edit, refused, takes=str(path)[1:])
 
     yield damage("gone", lambda root: remove(_at(root, path)))
-    yield damage("its directory gone", lambda root: remove(_at(root, path).parent))
+    yield replace(
+        damage("its directory gone", lambda root: remove(_at(root, path).parent)), takes=f"{str(path.parent)[1:]}(/.*)?"
+    )
     yield damage("emptied", lambda root: _rewrite(_at(root, path), b""), edit=True)
     yield damage(
         "edited", lambda root: _rewrite(_at(root, path), _at(root, path).read_bytes() + b"# mine\n"), edit=True
@@ -196,7 +201,7 @@ def _to_block(block: Block) -> Iterator[Damage]:
     path = block.path
 
     def damage(what: str, do: Break, *, edit: bool = False, refused: str = "") -> Damage:
-        return Damage(what, block.id, do, edit, refused)
+        return Damage(what, block.id, do, edit, refused, takes=str(path)[1:])
 
     def changed(pattern: str, replacement: str) -> Break:
         def do(root: Path) -> None:
@@ -208,11 +213,13 @@ def _to_block(block: Block) -> Iterator[Damage]:
 
     yield damage("the file gone", lambda root: remove(_at(root, path)))
     yield damage("the file emptied", lambda root: _at(root, path).write_text(""))
-    yield damage("its directory gone", lambda root: remove(_at(root, path).parent))
-    yield damage("the block gone, the rest theirs", lambda root: _at(root, path).write_text("cores = 3\n"))
+    yield replace(
+        damage("its directory gone", lambda root: remove(_at(root, path).parent)), takes=f"{str(path.parent)[1:]}(/.*)?"
+    )
+    yield damage("the block gone", changed(r"# nixadmin: begin(.|\n)*", ""))
     yield damage("a line of the block edited", changed("^sandbox = true", "sandbox = false"), edit=True)
     yield damage("a line of the block gone", changed("^sandbox = true\n", ""), edit=True)
-    yield damage("no text", lambda root: _at(root, path).write_bytes(b"\xff\xfe"), refused=f"{path} is not a text file")
+    yield damage("no text", lambda root: _at(root, path).write_bytes(b"\xff\xfe"), refused="is no line of nix.conf")
 
     def replace_by_directory(root: Path) -> None:
         remove(_at(root, path))
@@ -258,17 +265,20 @@ def _to_profile(profile: Profile) -> Iterator[Damage]:
     yield damage("its environment gone from the store", environment_gone)
 
 
-def _to_service(service: Service) -> Iterator[Damage]:
-    units = Path("etc/systemd/system")
-    wanted = units / "sockets.target.wants" / f"{service.name}.socket"
+def _to_service(service: Service, ours: set[Path]) -> Iterator[Damage]:
+    socket = Path(f"/etc/systemd/system/{service.name}.socket")
 
-    def damage(what: str, do: Break) -> Damage:
-        return Damage(what, service.id, do)
+    def damage(what: str, do: Break, refused: str = "") -> Damage:
+        return Damage(what, service.id, do, refused=refused)
 
-    def masked(root: Path) -> None:
-        # As `systemctl mask` of somebody who had moved our file away, or a hand: the file itself is another damage.
-        (root / units / f"{service.name}.socket").unlink(missing_ok=True)
-        (root / units / f"{service.name}.socket").symlink_to("/dev/null")
+    def disable(root: Path) -> None:
+        [link] = (path for path in (root / "etc/systemd/system").glob("*.wants/*") if path.name == socket.name)
+        link.unlink()
 
-    yield damage("disabled", lambda root: remove(root / wanted))
-    yield damage("masked", masked)
+    def mask(root: Path) -> None:
+        _at(root, socket).unlink(missing_ok=True)
+        _at(root, socket).symlink_to("/dev/null")
+
+    yield damage("disabled", disable)
+    # systemctl does not mask what lies in /etc; who did it by hand has moved our file away.
+    yield damage("masked", mask, f"{socket} is a link, not a file" if socket in ours else "")

@@ -90,6 +90,8 @@ class Atlas:
         self._made: dict[str, Path] = {}
         self.events: dict[str, list[Event]] = {}
         self.looks: dict[str, Tree] = {}
+        # `link_instead` needs it in processes that end, and would make it there, unknown to this one.
+        self.place("fresh: provision")
 
     def place(self, name: str) -> Path:
         """The tree at the end of a journey, or of an origin."""

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from nixadmin.host import Host
 from tests import standin
@@ -29,12 +29,15 @@ Tree = dict[str, tuple[object, ...]]
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _BASH = Path("/bin/bash-static")
+_NOT_EVEN_BEGUN = 99
 _LONG_AGO = 10**18  # ns: in 2001, so that no file of the origin was written just now
-_CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20000, 4096, 16384, 1 << 18
+_CLONE_NEWNS, _CLONE_NEWPID, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20000, 0x20000000, 4096, 16384, 1 << 18
 # The time of these is no promise: other programs go by it to see that an account has come or gone.
 ACCOUNTS = frozenset({"etc/passwd", "etc/shadow", "etc/group", "etc/gshadow"})
-# What tools for accounts keep beside the account files, and the notes of Nix processes that were killed.
-_NOT_COMPARED = re.compile(r"etc/(passwd-|group-|shadow-|gshadow-|\.pwd\.lock)|nix/var/nix/temproots/.*|(dev|proc)/.*")
+# What tools for accounts keep beside the account files, and what Nix leaves of its own when it is killed in a build.
+_NOT_COMPARED = re.compile(
+    r"etc/(passwd-|group-|shadow-|gshadow-|\.pwd\.lock)|nix/var/nix/temproots/.*|tmp/nix-build-.*|(dev|proc)/.*"
+)
 _DATABASE = "nix/var/nix/db/db.sqlite"
 _SOCKET = "[Socket]\nListenStream=/nix/var/nix/daemon-socket/socket\n[Install]\nWantedBy=sockets.target\n"
 RECEIPTS = ("var/lib/nixadmin/receipt.json", "var/lib/nixadmin/public.json")
@@ -149,7 +152,7 @@ def look(root: Path, *, times: bool = False) -> Tree:
 
     Of what never comes out twice the same, the meaning counts: rows of Nix's database, the receipt without dates.
     """
-    return {name: _look_at(root / name, name, times) for name in _names(root, "") if not _NOT_COMPARED.fullmatch(name)}
+    return {name: look_at(root / name, name, times) for name in _names(root, "") if not _NOT_COMPARED.fullmatch(name)}
 
 
 def _names(directory: Path, prefix: str) -> Iterator[str]:
@@ -161,7 +164,8 @@ def _names(directory: Path, prefix: str) -> Iterator[str]:
                 yield from _names(Path(entry.path), f"{name}/")
 
 
-def _look_at(path: Path, name: str, times: bool) -> tuple[object, ...]:
+def look_at(path: Path, name: str, times: bool = False) -> tuple[object, ...]:
+    """What `look` says of one path, by its name in the tree."""
     status = path.lstat()
     content: object = None
     if stat.S_ISLNK(status.st_mode):
@@ -236,35 +240,32 @@ class Killed:
 
 
 def in_process(root: Path, act: Callable[[Host], T], prepare: Callable[[], None] | None = None) -> T | Killed:
-    """Let `act` work on the host in a process, and a mount namespace, of its own; what it answers or raises.
+    """Let `act` work on the host in a process of its own; what it answers or raises.
 
-    There the host has the kernel's /dev and /proc, which go with the process. `prepare` is called first.
+    There the host has the kernel's /dev and /proc, which go with the process, and no process but its own: Nix kills
+    all that a build user runs before a build. What the process leaves behind is waited for. `prepare` is called first.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        answer: tuple[object, BaseException | None, str]
         try:
             os.close(reader)
             _enter(root)
-            if prepare:
-                prepare()
-            answer = (act(Host(root)), None, "")
-        except BaseException as e:
-            answer = (None, e, traceback.format_exc())
-        try:
-            data = pickle.dumps(answer)
-        except Exception:
-            data = pickle.dumps((None, RuntimeError(answer[2]), answer[2]))
-        with open(writer, "wb") as pipe:
-            pipe.write(data)
-        os._exit(0)
+            _follow(os.fork())  # this one's children are in the new namespace, and it itself is not
+            _enter_processes(root)
+            _follow(os.fork())  # the first process of a namespace cannot be killed from within
+            _work(root, act, prepare, writer)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(_NOT_EVEN_BEGUN)  # and not on into the test runner, which would clear everything away
     os.close(writer)
     with open(reader, "rb") as pipe:
         data = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return Killed(os.WTERMSIG(status))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code != _NOT_EVEN_BEGUN
+    if code:
+        return Killed(code)
     result, error, text = pickle.loads(data)
     if error is not None:
         error.add_note(f"{getattr(error, 'hint', '')}\nin the process:\n{text}")
@@ -272,15 +273,53 @@ def in_process(root: Path, act: Callable[[Host], T], prepare: Callable[[], None]
     return result  # type: ignore[no-any-return]
 
 
+def _work(root: Path, act: Callable[[Host], object], prepare: Callable[[], None] | None, writer: int) -> NoReturn:
+    answer: tuple[object, BaseException | None, str]
+    try:
+        if prepare:
+            prepare()
+        answer = (act(Host(root)), None, "")
+    except BaseException as e:
+        answer = (None, e, traceback.format_exc())
+    try:
+        data = pickle.dumps(answer)
+    except Exception:
+        data = pickle.dumps((None, RuntimeError(answer[2]), answer[2]))
+    with open(writer, "wb") as pipe:
+        pipe.write(data)
+    os._exit(0)
+
+
+def _follow(child: int) -> None:
+    """In the child, go on; in the parent, wait for it and all that it has left, and end with the signal it died of."""
+    if child == 0:
+        return
+    os.closerange(3, 1024)  # the pipe, whose other end is to see the worker's death
+    code = 0
+    while True:
+        try:
+            pid, status = os.wait()
+        except ChildProcessError:
+            os._exit(code)
+        if pid == child:
+            code = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
+    if _libc().mount(source.encode(), target.encode(), kind.encode() if kind else None, ctypes.c_ulong(flags), None):
+        raise OSError(ctypes.get_errno(), f"mount {target}")
+
+
 def _enter(root: Path) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def mount(source: str, target: str, kind: str | None, flags: int) -> None:
-        if libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, ctypes.c_ulong(flags), None):
-            raise OSError(ctypes.get_errno(), f"mount {target}")
-
-    if libc.unshare(_CLONE_NEWNS):
+    if _libc().unshare(_CLONE_NEWNS | _CLONE_NEWPID):
         raise OSError(ctypes.get_errno(), "unshare")
-    mount("none", "/", None, _MS_REC | _MS_PRIVATE)
-    mount("/dev", str(root / "dev"), None, _MS_BIND | _MS_REC)
-    mount("proc", str(root / "proc"), "proc", 0)
+    _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+    _mount("/dev", str(root / "dev"), None, _MS_BIND | _MS_REC)
+
+
+def _enter_processes(root: Path) -> None:
+    _mount("proc", str(root / "proc"), "proc", 0)

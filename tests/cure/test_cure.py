@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,15 +86,31 @@ def _breaks_and_is_cured(origin: str, damage: Damage, atlas: Atlas, figures: Cou
     if damage.edit:
         found = _process(root, _cure(atlas.nix), atlas)
         assert f"{damage.subject} was edited" in found.refused
+        edited = broken[damage.subject.split("/", 1)[1]]
         assert standing.differences(standing.look(root), broken) == []
         figures["edits kept"] += 1
     found = _process(root, _cure(atlas.nix, take_over=damage.edit), atlas)
     assert not found.refused
     assert damage.subject in found.named
+    if damage.edit:
+        path = root / damage.subject.split("/", 1)[1]
+        backup = path.with_name(f"{path.name}.nixadmin-backup")
+        assert standing.look_at(backup, "")[:4] == edited[:4]  # but for attributes
+        backup.unlink()  # as its owner may
+        figures["edits taken over, with a backup"] += 1
     assert found.after == ()
     figures["cured"] += 1
-    assert standing.in_process(root, acts.uninstall(purge=True)) == []
-    assert standing.differences(standing.look(root, times=True), atlas.looks[origin]) == []
+    left = standing.in_process(root, acts.uninstall(purge=True))
+    found_at_last, wanted = standing.look(root, times=True), atlas.looks[origin]
+    if origin != "fresh" or damage.takes.endswith("(/.*)?"):
+        taken = [name for name in wanted if re.fullmatch(damage.takes, name)]
+        for name in taken:
+            wanted = {one: value for one, value in wanted.items() if one != name}
+            found_at_last.pop(name, None)
+        assert taken or left == []
+    else:
+        assert left == []
+    assert standing.differences(found_at_last, wanted) == []
     figures["given back as it was"] += 1
 
 
