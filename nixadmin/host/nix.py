@@ -58,12 +58,9 @@ class Nix:
 
     def register(self, registrations: Sequence[Registration]) -> None:
         """Tell the database of paths that are in the store already (`nix-store --load-db`)."""
-        database = self.host.files.inode(_DATABASE)
-        if database is None:
+        if self.host.files.inode(_DATABASE) is None:
             # Nix makes a database where none was yet, which it tells by this file.
             self.host.files.remove(_DATABASE.with_name("schema"))
-        else:
-            self.forget_missing()
         text = render(registrations)
         self.host.run_inside([self.programs / "nix-store", "--load-db"], env=_LOCAL, stdin=text)
 
