@@ -22,13 +22,12 @@ ACCOUNTS_SERVICE = Path("/var/lib/AccountsService/users")
 SERVICE = "nix-daemon"
 UNITS = Path("/etc/systemd/system")
 SCRIPT = Path("/etc/init.d/nix-daemon")
+SYSTEMD_DIRECTORIES = tuple(map(Path, ("/usr/lib/systemd/system", "/lib/systemd/system", str(UNITS))))
 # Where a distribution or another installer may have put its own definition of the daemon. Lix since 2.95 has
 # a service for each connection.
 FOREIGN_DEFINITIONS = {
     "systemd": tuple(
-        directory / f"nix-daemon{instance}.service"
-        for directory in map(Path, ("/usr/lib/systemd/system", "/lib/systemd/system", str(UNITS)))
-        for instance in ("", "@")
+        directory / f"nix-daemon{instance}.service" for directory in SYSTEMD_DIRECTORIES for instance in ("", "@")
     ),
     "sysvinit": (SCRIPT,),
 }

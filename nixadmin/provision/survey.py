@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nixadmin.config import Config
 from nixadmin.engine.receipt import Receipt
-from nixadmin.errors import NixadminError
+from nixadmin.errors import ConflictError, NixadminError
 from nixadmin.host import Host
 from nixadmin.host.accounts import User
 from nixadmin.host.init import detect
@@ -23,6 +23,7 @@ from nixadmin.provision.layout import (
     SDDM,
     SDDM_PROGRAM,
     SOCKET,
+    SYSTEMD_DIRECTORIES,
     definitions,
 )
 from nixadmin.provision.site import Site
@@ -143,9 +144,18 @@ def _is_as_packaged(host: Host) -> bool:
 
 
 def _adopted_unit(host: Host, receipt: Receipt, init: str) -> Path | None:
-    """A definition of the daemon that nixadmin did not write."""
+    """A definition of the daemon that nixadmin did not write.
+
+    Raises ConflictError for half of one: a service of systemd's without a socket.
+    """
     for path in FOREIGN_DEFINITIONS.get(init, ()):
         if host.files.inode(path) is not None and f"definition {path}" not in receipt.entries:
+            sockets = [directory / "nix-daemon.socket" for directory in SYSTEMD_DIRECTORIES]
+            if init == "systemd" and not any(host.files.inode(socket) for socket in sockets):
+                raise ConflictError(
+                    f"{path} starts a Nix daemon without a socket, which nixadmin cannot build upon",
+                    f"move it away, and nixadmin writes both: mv {path} /root",
+                )
             return path
     return None
 
