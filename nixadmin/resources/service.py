@@ -82,6 +82,10 @@ class Service(Resource):
         return self.model_copy(update={"current": not running})
 
     @override
+    def tidy(self, host: Host) -> None:
+        supervisor(self.init).tidy(host)
+
+    @override
     def create(self) -> Iterator[Step]:
         yield Manage(self.init, "enable", self.name)
 

@@ -50,6 +50,10 @@ class Supervisor(Protocol):
         """Let the daemon begin anew with its present settings. Running builds go on."""
         ...
 
+    def tidy(self, host: Host) -> None:
+        """Remove what an `enable` that was killed has left half-made."""
+        ...
+
     def reload(self, host: Host) -> None:
         """Let init read its definitions again."""
         ...

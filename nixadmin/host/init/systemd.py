@@ -6,6 +6,7 @@ from pathlib import Path
 from nixadmin.host import Host
 from nixadmin.host.init.service import ServiceState
 
+_UNITS = Path("/etc/systemd/system")
 _SHOWN = ("LoadState", "UnitFileState", "ActiveState", "NeedDaemonReload", "ActiveEnterTimestampMonotonic")
 
 
@@ -80,6 +81,15 @@ class Systemd:
             listens = host.run(["systemctl", "is-active", f"{name}.socket"], ok=range(256)).code == 0
             # An open socket starts it again for whoever comes next.
             host.run(["systemctl", "stop" if listens else "try-restart", f"{name}.service"])
+
+    def tidy(self, host: Host) -> None:
+        """Directories for links that were never made; systemctl too removes them when their last link goes."""
+        for name in host.files.names(_UNITS):
+            directory = _UNITS / name
+            if name.endswith((".wants", ".requires")) and not host.files.names(directory):
+                inode = host.files.inode(directory)
+                if inode is not None and inode.kind == "directory":
+                    host.files.remove(directory)
 
     def reload(self, host: Host) -> None:
         if not host.is_stand_in:

@@ -63,6 +63,9 @@ class Sysvinit:
         if not host.is_stand_in:
             host.run([SCRIPTS / name, "restart"])
 
+    def tidy(self, host: Host) -> None:
+        """Nothing to do: links are made one by one, and `disable` finds each."""
+
     def reload(self, host: Host) -> None:
         """Let insserv number the links of the other scripts as if one that has gone had never been there.
 
