@@ -18,7 +18,7 @@ BARE = """
 root=$1; shift
 mount -t tmpfs none "$root"
 cd "$root"
-mkdir -p bin etc/nix nix/store proc dev tmp root var/empty old work
+mkdir -p bin etc/nix nix/store proc dev tmp root var/empty old room
 cp /bin/busybox bin/busybox
 for name in sh cat chown echo ls mkdir su umount tar gzip sleep; do ln -s busybox "bin/$name"; done
 printf '%s\\n' root:x:0:0::/root:/bin/sh alice:x:1000:1000::/tmp/alice:/bin/sh \\
@@ -29,12 +29,12 @@ echo '127.0.0.1 probehost' >etc/hosts
 chmod 1777 tmp
 mount -t proc proc proc
 mount --rbind /dev dev
-mount --rbind "$1" work
+mount --rbind "$1" room
 mount --rbind "$2" nix/store
 pivot_root . old
 cd /
 umount -l /old
-exec /bin/sh -eu /work/script
+exec /bin/sh -eu /room/script
 """
 
 # The host's own file system, with changes that nobody else sees: for what needs Python and a /nix.
@@ -57,12 +57,12 @@ exec /bin/sh -eu "$1/script"
 
 
 def run_on(host: str, tmp_path: Path, store: Path, script: str) -> str:
-    (tmp_path / "work").mkdir(exist_ok=True)
-    (tmp_path / "work/script").write_text(script)
+    (tmp_path / "room").mkdir(exist_ok=True)
+    (tmp_path / "room/script").write_text(script)
     (tmp_path / "root").mkdir(exist_ok=True)
     command = ["unshare", "--mount", "--pid", "--fork", "sh", "-euc", host, "sh"]
     done = subprocess.run(
-        [*command, tmp_path / "root", tmp_path / "work", store],
+        [*command, tmp_path / "root", tmp_path / "room", store],
         check=False,
         capture_output=True,
         text=True,
@@ -118,9 +118,9 @@ def test_no_trace_of_this_host(bundle: Bundle) -> None:
 def test_on_a_host_without_anything(bundle: Bundle, store: Path, tmp_path: Path) -> None:
     contents = read_contents(bundle.path)
     shell = next(path for path in bundle.paths if "-static-" in path.name)
-    (tmp_path / "work").mkdir()
+    (tmp_path / "room").mkdir()
     subprocess.run(
-        ["tar", "xf", bundle.path, "-C", tmp_path / "work", "--strip-components=1", f"{contents.top}/.reginfo"],
+        ["tar", "xf", bundle.path, "-C", tmp_path / "room", "--strip-components=1", f"{contents.top}/.reginfo"],
         check=True,
     )
     said = run_on(
@@ -133,7 +133,7 @@ export PATH=$nix/bin:/bin HOME=/root
 printf '%s\\n' 'sandbox = true' 'build-users-group = nixbld' 'substituters =' \\
   'sandbox-paths = /bin/sh={shell.absolute()}/bin/sh' >/etc/nix/nix.conf
 nix --version
-nix-store --load-db </work/.reginfo
+nix-store --load-db </room/.reginfo
 nix-store --verify --check-contents
 nix-env -p /nix/var/nix/profiles/default -i $nix
 ls -d $(nix-store -qR $nix)
@@ -171,10 +171,10 @@ kill %1
 @pytest.mark.ring(4)
 def test_a_nix_in_the_store_is_taken_with_its_closure(bundle: Bundle, store: Path, tmp_path: Path) -> None:
     contents = read_contents(bundle.path)
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work/.reginfo").write_text("")
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room/.reginfo").write_text("")
     subprocess.run(
-        ["tar", "xf", bundle.path, "-C", tmp_path / "work", "--strip-components=1", f"{contents.top}/.reginfo"],
+        ["tar", "xf", bundle.path, "-C", tmp_path / "room", "--strip-components=1", f"{contents.top}/.reginfo"],
         check=True,
     )
     nix = contents.nix.absolute()
@@ -183,28 +183,28 @@ import sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from nixadmin.bundle import make_bundle
-print(make_bundle(Path({str(tmp_path / "work/again.tar.gz")!r}), nix=Path("/tmp/a link/nix")).sha256)
+print(make_bundle(Path({str(tmp_path / "room/again.tar.gz")!r}), nix=Path("/tmp/a link/nix")).sha256)
 """
-    (tmp_path / "work/code.py").write_text(code)
+    (tmp_path / "room/code.py").write_text(code)
     said = run_on(
         OVERLAY,
         tmp_path,
         store,
         f"""
 unset NIX_REMOTE
-{nix}/bin/nix-store --load-db <{tmp_path}/work/.reginfo
+{nix}/bin/nix-store --load-db <{tmp_path}/room/.reginfo
 {nix}/bin/nix-store --optimise
 mkdir -p '/tmp/a link'
 ln -s {nix}/bin/nix '/tmp/a link/nix'
-{sys.executable} {tmp_path}/work/code.py
+{sys.executable} {tmp_path}/room/code.py
 """,
     )
-    again = read_contents(tmp_path / "work/again.tar.gz")
+    again = read_contents(tmp_path / "room/again.tar.gz")
     assert again.nix == contents.nix
     assert set(again.registrations) == set(contents.registrations)
     assert re.search("^[0-9a-f]{64}$", said, re.MULTILINE)
     (tmp_path / "second").mkdir()
-    unpack(tmp_path / "work/again.tar.gz", tmp_path / "second", check_nars=True)
+    unpack(tmp_path / "room/again.tar.gz", tmp_path / "second", check_nars=True)
 
 
 @pytest.mark.parametrize("suffix", ["xz", "zst"])
