@@ -55,3 +55,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("tests run in each ring")
     for number, name in RINGS.items():
         terminalreporter.line(f"ring {number}  {name:14} {ran[number]:5}  {seconds[number]:7.1f} s")
+    figures: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "teardown":
+                for name, value in report.user_properties:
+                    if name == "figure":
+                        figures[value[0]] += value[1]
+    if figures:
+        terminalreporter.section("broken and stopped")
+        for what, count in sorted(figures.items()):
+            terminalreporter.line(f"{count:7}  {what}")

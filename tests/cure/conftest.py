@@ -39,21 +39,7 @@ def atlas(workshop: Path, nix: str) -> Atlas:
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
-    """What a test has counted; all of it is summed up at the end of the run."""
+    """What a test has counted; tests/conftest.py sums it up at the end of the run."""
     counted: Counter[str] = Counter()
     yield counted
     request.node.user_properties += [("figure", item) for item in counted.items()]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    sums: Counter[str] = Counter()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if getattr(report, "when", None) == "teardown":
-                for name, value in report.user_properties:
-                    if name == "figure":
-                        sums[value[0]] += value[1]
-    if sums:
-        terminalreporter.section("broken and stopped")
-        for what, count in sorted(sums.items()):
-            terminalreporter.line(f"{count:7}  {what}")
