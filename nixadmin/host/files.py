@@ -13,9 +13,7 @@ from typing import Literal
 from nixadmin.errors import ConflictError, NixadminError
 from nixadmin.host.attributes import label, own
 from nixadmin.host.removal import remove_directory, remove_tree
-from nixadmin.host.walk import walk
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from nixadmin.host.walk import DIRECTORY, walk
 
 Kind = Literal["directory", "file", "link", "other"]
 
@@ -73,7 +71,7 @@ class Files:
                 os.mkdir(name, 0o700, dir_fd=parent)
             except FileExistsError:
                 pass  # a run that was killed has made it: it is opened, and so proved to be a directory, below
-            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+            descriptor = os.open(name, DIRECTORY, dir_fd=parent)
             try:
                 own(descriptor, mode, uid, gid)
                 os.fsync(descriptor)
@@ -178,7 +176,7 @@ class Files:
                 if os.stat(parent).st_dev == found.st_dev or not stat.S_ISDIR(found.st_mode):
                     remove_tree(parent, name, found.st_dev, path)
                 else:  # a mount point stays and is emptied
-                    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+                    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
                     try:
                         for child in os.listdir(descriptor):
                             remove_tree(descriptor, child, found.st_dev, path / child)

@@ -6,8 +6,7 @@ import stat
 from pathlib import Path
 
 from nixadmin.errors import ConflictError
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from nixadmin.host.walk import DIRECTORY
 
 
 def remove_directory(parent: int, name: str, path: Path) -> None:
@@ -17,7 +16,7 @@ def remove_directory(parent: int, name: str, path: Path) -> None:
     except OSError as e:
         if e.errno not in (errno.ENOTEMPTY, errno.EBUSY):
             raise
-        descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        descriptor = os.open(name, DIRECTORY, dir_fd=parent)
         try:
             names = sorted(os.listdir(descriptor))
         finally:
@@ -35,7 +34,7 @@ def remove_tree(parent: int, name: str, device: int, path: Path) -> None:
         return
     if found.st_dev != device:
         raise ConflictError(f"{path} is a mount point", f"umount {path}, then run this again")
-    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
     try:
         for child in os.listdir(descriptor):
             remove_tree(descriptor, child, device, path / child)

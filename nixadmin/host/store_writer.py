@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from nixadmin.errors import ConflictError, NixadminError
 from nixadmin.host.tarball import Piece
+from nixadmin.host.walk import DIRECTORY
 from nixadmin.nix.registration import Registration
 
 _HINT = "take a tarball of an official release, or one that `nixadmin bundle` has made"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DATED = (10**9, 10**9)  # ns: one second after the epoch, as every file in a store
 Place = tuple[str, ...]
@@ -115,7 +115,7 @@ class StoreWriter:
                     raise NixadminError(
                         f"{self._called} holds files below {what!r}, which goes through a {kind}", _HINT
                     )
-                inner = os.open(name, _DIRECTORY, dir_fd=current)
+                inner = os.open(name, DIRECTORY, dir_fd=current)
             finally:
                 os.close(current)
             current = inner

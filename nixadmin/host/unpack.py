@@ -14,12 +14,12 @@ from nixadmin.errors import ConflictError, NixadminError, UsageError
 from nixadmin.host.decompress import opened
 from nixadmin.host.store_writer import StoreWriter
 from nixadmin.host.tarball import Contents, items
+from nixadmin.host.walk import DIRECTORY
 from nixadmin.nix import nar
 
 # Store paths are written here and renamed when all are complete. The leading dot makes it no store path.
 SCRATCH = ".nixadmin-unpacking"
 _THREADS = min(4, len(os.sched_getaffinity(0)))
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HINT = "copy or download it again, and compare its SHA-256 with the published one"
 
 
@@ -79,7 +79,7 @@ def unpack(
 def tidy(store: Path) -> None:
     """Remove what a run that was killed has left in `store`. Raises ConflictError while another run unpacks."""
     try:
-        there = os.open(store, _DIRECTORY)
+        there = os.open(store, DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
@@ -91,11 +91,11 @@ def tidy(store: Path) -> None:
 @contextmanager
 def _scratch(store: Path) -> Iterator[tuple[int, int]]:
     """A fresh directory in the store that nobody else can enter: descriptors of the store and of it."""
-    there = os.open(store, _DIRECTORY)
+    there = os.open(store, DIRECTORY)
     try:
         _discard(there, store)
         os.mkdir(SCRATCH, 0o700, dir_fd=there)
-        scratch = os.open(SCRATCH, _DIRECTORY, dir_fd=there)
+        scratch = os.open(SCRATCH, DIRECTORY, dir_fd=there)
         try:
             fcntl.flock(scratch, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with us, whatever ends us
             os.fchmod(scratch, 0o700)  # what the store hands down (set-gid, a default ACL) ends here
@@ -112,7 +112,7 @@ def _scratch(store: Path) -> Iterator[tuple[int, int]]:
 def _discard(there: int, store: Path) -> None:
     """Remove what a run has left that was killed."""
     try:
-        old = os.open(SCRATCH, _DIRECTORY, dir_fd=there)
+        old = os.open(SCRATCH, DIRECTORY, dir_fd=there)
     except FileNotFoundError:
         return
     except OSError as e:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from nixadmin.errors import ConflictError
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# How a directory is opened: never through a link.
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40  # as the kernel has it: path_resolution(7)
 
@@ -23,7 +24,7 @@ def walk(root: Path, way: list[str], path: Path) -> int:
     somebody else could have planted.
     """
     left, links = list(way), 0
-    chain = [os.open(root, _DIRECTORY)]
+    chain = [os.open(root, DIRECTORY)]
     try:
         while left:
             name = left.pop(0)
@@ -44,7 +45,7 @@ def walk(root: Path, way: list[str], path: Path) -> int:
                             os.close(chain.pop())
                     left[:0] = [part for part in target.split("/") if part not in ("", ".")]
                 else:
-                    chain.append(os.open(name, _DIRECTORY, dir_fd=chain[-1]))
+                    chain.append(os.open(name, DIRECTORY, dir_fd=chain[-1]))
             finally:
                 os.close(step)
         return os.dup(chain[-1])
